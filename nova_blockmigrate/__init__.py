@@ -1,0 +1,1 @@
+"""Live migration of KVM guests with local disks: services, compute driver and tools."""

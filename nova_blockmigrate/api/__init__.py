@@ -1,0 +1,1 @@
+"""The REST service: authenticates, authorises, validates, reads the database, casts to the conductor."""

@@ -1,0 +1,1 @@
+"""The service on each host: owns everything local. Has no database access."""

@@ -1,0 +1,184 @@
+"""The only module that knows whether the process runs on eventlet or on native threads.
+
+Services call `setup` before anything else is imported. Code above the virt layer uses ordinary `threading` (green on
+eventlet) and comes here for what blocks: `run_native` runs a function in a native thread of its own while the caller,
+green or not, waits without blocking others. Everything below `ComputeDriver` runs in such native threads, uses the
+primitives of `native` and never those of the patched standard library: a green lock must not cross threads.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+EVENTLET = "eventlet"
+THREADING = "threading"
+MODES = (EVENTLET, THREADING)
+ENVIRONMENT_VARIABLE = "NOVA_BLOCKMIGRATE_CONCURRENCY"
+
+_mode = THREADING
+
+
+def setup(mode: str) -> None:
+    """Make this process run on `mode`. Call first thing in an entry point, once.
+
+    :raises ValueError: `mode` is not one of MODES.
+    """
+    global _mode
+    if mode not in MODES:
+        raise ValueError(f"concurrency is {mode!r}: use one of {', '.join(MODES)}")
+    _mode = mode
+    from oslo_service import backend
+
+    if mode == EVENTLET:
+        import eventlet
+
+        # os and subprocess stay native: processes are only ever awaited in native threads
+        eventlet.monkey_patch(os=False, subprocess=False)
+        backend.init_backend(backend.BackendType.EVENTLET)
+    else:
+        backend.init_backend(backend.BackendType.THREADING)
+
+
+def chosen_mode(argv: list[str]) -> str:
+    """The mode that the environment or the configuration files name; read before anything else is imported.
+
+    Only this one option is looked at; the service parses its configuration in full later, and checks it.
+    """
+    if ENVIRONMENT_VARIABLE in os.environ:
+        return os.environ[ENVIRONMENT_VARIABLE]
+    from oslo_config import cfg
+
+    conf = cfg.ConfigOpts()
+    conf.register_opt(cfg.StrOpt("concurrency", default=EVENTLET))
+    files = [
+        value
+        for index, word in enumerate(argv)
+        for value in ([argv[index + 1]] if word == "--config-file" and index + 1 < len(argv) else [])
+    ]
+    files += [word.split("=", 1)[1] for word in argv if word.startswith("--config-file=")]
+    conf(args=[], project="nova-blockmigrate", default_config_files=files or None)
+    mode: str = conf.concurrency
+    return mode
+
+
+def mode() -> str:
+    return _mode
+
+
+def executor() -> str:
+    """oslo.messaging's name for the executor of this mode."""
+    return _mode
+
+
+def original(name: str) -> types.ModuleType:
+    """The unpatched module `name` of the standard library."""
+    if _mode == EVENTLET:
+        import eventlet.patcher
+
+        module: types.ModuleType = eventlet.patcher.original(name)
+        return module
+    __import__(name)
+    return sys.modules[name]
+
+
+class _Native:
+    """Primitives that always mean operating system threads."""
+
+    @property
+    def threading(self) -> Any:
+        return original("threading")
+
+    @property
+    def queue(self) -> Any:
+        return original("queue")
+
+    @property
+    def time(self) -> Any:
+        return original("time")
+
+
+native = _Native()
+
+
+@dataclasses.dataclass
+class _Outcome(Generic[T]):
+    value: T | None = None
+    error: BaseException | None = None
+
+
+def run_native(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Run a blocking function; on eventlet in a native thread, so that other green threads go on meanwhile."""
+    if _mode == THREADING:
+        return function(*args, **kwargs)
+    outcome: _Outcome[T] = _Outcome()
+    done = Channel()
+
+    def body() -> None:
+        try:
+            outcome.value = function(*args, **kwargs)
+        except BaseException as error:  # the border between threads: the caller raises it
+            outcome.error = error
+        done.put(None)
+
+    native.threading.Thread(target=body, daemon=True, name=getattr(function, "__name__", "native")).start()
+    done.get()
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value  # type: ignore[return-value]
+
+
+class Channel:
+    """Messages from native threads to one reader that may be a green thread. For one use or a few: it owns a pipe."""
+
+    def __init__(self) -> None:
+        self._items: collections.deque[Any] = collections.deque()
+        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+
+    def put(self, item: Any) -> None:
+        """Callable from any thread; never blocks."""
+        self._items.append(item)
+        os.eventfd_write(self._event, 1)
+
+    def get(self, timeout_s: float | None = None) -> Any:
+        """The oldest message; waits for one.
+
+        :raises TimeoutError: none came in time.
+        """
+        _wait_readable(self._event, timeout_s)
+        os.eventfd_read(self._event)
+        return self._items.popleft()
+
+    def __del__(self) -> None:
+        os.close(self._event)
+
+
+def _wait_readable(descriptor: int, timeout_s: float | None) -> None:
+    if _mode == EVENTLET:
+        import eventlet.hubs
+        import eventlet.timeout
+
+        eventlet.hubs.trampoline(descriptor, read=True, timeout=timeout_s, timeout_exc=TimeoutError)
+        return
+    import select
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(None if timeout_s is None else timeout_s * 1000):
+        raise TimeoutError
+
+
+def spawn(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Start `function` in a daemon thread of this mode (green on eventlet); returns the thread."""
+    import threading
+
+    thread = threading.Thread(target=function, args=args, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,69 @@
+"""[libvirt]: the hypervisor, and how guests are moved. Nova's names and meanings."""
+
+from oslo_config import cfg
+
+OPTIONS = {
+    "libvirt": [
+        cfg.StrOpt("virt_type", default="kvm", choices=["kvm", "qemu"], help="Domain type: kvm, or qemu for software emulation."),
+        cfg.StrOpt("connection_uri", default="qemu:///system", help="libvirt of this host."),
+        cfg.StrOpt(
+            "cpu_mode",
+            default="host-model",
+            choices=["host-model", "host-passthrough", "custom", "none"],
+            help="CPU that guests see. For moving between unequal hosts: custom, with a model that all of them have.",
+        ),
+        cfg.ListOpt("cpu_models", default=[], help="CPU models for cpu_mode custom; the first that the host can run is used."),
+        cfg.StrOpt("hw_machine_type", default="pc", help="Machine type for new guests; libvirt makes it a versioned one."),
+        cfg.StrOpt(
+            "disk_cachemode", default="none", choices=["none", "writethrough", "directsync"], help="Cache mode of local disks: safe ones."
+        ),
+        cfg.StrOpt(
+            "live_migration_uri",
+            default="qemu+tcp://%s/system",
+            help="URI by which the source's libvirt reaches the destination's; %s is the destination host. qemu+tcp is neither "
+            "encrypted nor authenticated: use it on a closed network only, else qemu+tls.",
+        ),
+        cfg.ListOpt(
+            "live_migration_flag",
+            default=["VIR_MIGRATE_UNDEFINE_SOURCE", "VIR_MIGRATE_PEER2PEER", "VIR_MIGRATE_LIVE", "VIR_MIGRATE_PERSIST_DEST"],
+            help="Flags of every live migration, by their libvirt names.",
+        ),
+        cfg.ListOpt(
+            "block_migration_flag",
+            default=[
+                "VIR_MIGRATE_UNDEFINE_SOURCE",
+                "VIR_MIGRATE_PEER2PEER",
+                "VIR_MIGRATE_LIVE",
+                "VIR_MIGRATE_PERSIST_DEST",
+                "VIR_MIGRATE_NON_SHARED_INC",
+            ],
+            help="Flags of live migrations that copy local disks, by their libvirt names.",
+        ),
+        cfg.IntOpt(
+            "live_migration_bandwidth",
+            default=0,
+            min=0,
+            help="MiB/s at most for the memory and for each disk copied (libvirt applies the limit to each by itself, not to the "
+            "total); 0: no limit.",
+        ),
+        cfg.IntOpt("live_migration_downtime", default=500, min=100, help="Longest pause of the guest that is allowed, milliseconds."),
+        cfg.HostAddressOpt(
+            "live_migration_inbound_addr",
+            help="Address of this host at which it receives guests (memory stream and disks); empty: the name of the host.",
+        ),
+        cfg.FloatOpt(
+            "live_migration_poll_interval", default=0.5, min=0.05, help="Seconds between two looks at a running transfer's progress."
+        ),
+        cfg.BoolOpt(
+            "live_migration_permit_auto_converge",
+            default=False,
+            help="Let QEMU slow down a guest that writes to its memory faster than the network can carry.",
+        ),
+        cfg.IntOpt(
+            "live_migration_parallel_connections", default=1, min=1, help="Network connections that carry the memory of one guest."
+        ),
+        cfg.BoolOpt(
+            "live_migration_with_native_tls", default=False, help="Encrypt memory stream and disks with QEMU's own TLS (VIR_MIGRATE_TLS)."
+        ),
+    ]
+}

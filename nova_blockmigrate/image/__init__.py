@@ -1,0 +1,1 @@
+"""Image sources, and the cache of base images on a host."""

@@ -1,0 +1,1 @@
+"""What connects guests to networks on a host."""

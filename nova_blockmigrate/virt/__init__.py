@@ -1,0 +1,1 @@
+"""Hypervisors: values in, values out. Knows nothing of RPC, database or managers."""

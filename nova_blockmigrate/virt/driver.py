@@ -1,0 +1,199 @@
+"""The interface between a compute manager and its hypervisor, with Nova's method names.
+
+Drivers are found through stevedore in the namespace `nova_blockmigrate.virt`. Every method is plain blocking code and
+is called in a native thread (`concurrency.run_native`), several at a time. Methods that change something may be called
+again after a crash and then end the same. Errors are `exceptions`, with the hypervisor's own text inside.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+import stevedore.driver
+from oslo_config import cfg
+
+from nova_blockmigrate.objects import (
+    Artefact,
+    GuestDescription,
+    HostResources,
+    MigrationPlan,
+    Observation,
+    PowerState,
+    PreparedDestination,
+    Server,
+    TransferOutcome,
+    TransferProgress,
+)
+
+NAMESPACE = "nova_blockmigrate.virt"
+
+
+class Ledger(Protocol):
+    """Durable list of what is made on a host for one server or migration; kept by the compute service."""
+
+    def entry(self, kind: str, name: str) -> contextlib.AbstractContextManager[None]:
+        """Write the artefact down (on disk before the body runs). It stays listed when the body fails: it may be half made."""
+
+    def artefacts(self) -> list[Artefact]:
+        """What is listed, oldest first."""
+
+    def forget(self, artefact: Artefact) -> None:
+        """Strike an artefact that exists no more."""
+
+
+class Journal(Protocol):
+    """Durable marks of one migration on one host: what a crash must not forget."""
+
+    def mark(self, name: str) -> None:
+        """On disk when this returns; the time is kept with it."""
+
+    def has(self, name: str) -> bool: ...
+
+
+class TransferControl(Protocol):
+    """What the manager tells a running transfer, and hears of it. Safe to use from any native thread."""
+
+    journal: Journal
+
+    def report(self, progress: TransferProgress) -> None:
+        """Called every `live_migration_poll_interval` seconds while the transfer runs. Never blocks."""
+
+    def mark(self, name: str) -> None:
+        """Note the present time under `name` in the outcome's marks (not durable)."""
+
+    @property
+    def abort_requested(self) -> bool: ...
+
+    @property
+    def abort_reason(self) -> str: ...
+
+    def on_abort(self, callback: Callable[[], None]) -> None:
+        """Have `callback` run (in some native thread) when an abort is asked for; at once if it was already."""
+
+
+FetchBase = Callable[[str, str, str], int]
+"""(path on the source, sha256, path here) -> bytes brought: get a base file that is missing here from the source host."""
+
+
+class ComputeDriver(abc.ABC):
+    """One hypervisor on one host."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self.conf = conf
+
+    # --- the host ---------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def init_host(self, host: str) -> None:
+        """Connect, and refuse (ConfigurationError) what cannot work: unknown or contradictory flags and options."""
+
+    def close(self) -> None:  # noqa: B027 - a driver may have nothing to close
+        """Give up connections and threads."""
+
+    @abc.abstractmethod
+    def get_available_resource(self) -> HostResources: ...
+
+    @abc.abstractmethod
+    def list_instance_uuids(self) -> list[str]:
+        """UUIDs of all guests the hypervisor knows, running or not."""
+
+    # --- a guest ----------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def spawn(self, server: Server, ledger: Ledger) -> None:
+        """Make the disks of a new server and start it. When it fails, nothing stays behind."""
+
+    @abc.abstractmethod
+    def destroy(self, server: Server) -> None:
+        """Stop the guest if it runs, undefine it and delete its files. A guest that is not here is fine."""
+
+    @abc.abstractmethod
+    def power_on(self, server: Server) -> None: ...
+
+    @abc.abstractmethod
+    def power_off(self, server: Server, timeout_s: float) -> None:
+        """Ask the guest to shut down; pull the plug after `timeout_s` seconds (0: at once)."""
+
+    @abc.abstractmethod
+    def reboot(self, server: Server, hard: bool) -> None: ...
+
+    @abc.abstractmethod
+    def pause(self, server: Server) -> None: ...
+
+    @abc.abstractmethod
+    def unpause(self, server: Server) -> None: ...
+
+    @abc.abstractmethod
+    def suspend(self, server: Server) -> None:
+        """Save the guest's memory to disk and stop it (libvirt's managed save)."""
+
+    @abc.abstractmethod
+    def resume(self, server: Server) -> None: ...
+
+    @abc.abstractmethod
+    def get_info(self, server: Server) -> PowerState:
+        """Power state; NOSTATE when the guest is not here."""
+
+    @abc.abstractmethod
+    def get_console_output(self, server: Server, max_bytes: int) -> bytes:
+        """The last bytes of what the guest wrote to its serial console."""
+
+    # --- live migration ---------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def check_can_live_migrate_source(self, server: Server) -> GuestDescription:
+        """Describe the guest: state, devices, disks with their chains and the hashes of their base files."""
+
+    @abc.abstractmethod
+    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> list[str]:
+        """Why this host cannot receive the guest, in words; empty when it can. Changes nothing."""
+
+    @abc.abstractmethod
+    def pre_live_migration(
+        self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase
+    ) -> PreparedDestination:
+        """On the destination: base images present and verified, overlays made, networks ready; all through the ledger."""
+
+    @abc.abstractmethod
+    def live_migration(
+        self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
+    ) -> TransferOutcome:
+        """On the source: transfer and hand over (blocks until decided). Repeatable: called for a transfer that is running
+        already (a compute service restarted), it re-attaches to it; for one that is over, it finds the outcome."""
+
+    @abc.abstractmethod
+    def post_live_migration_at_destination(self, plan: MigrationPlan) -> None:
+        """The guest runs here now: announce it, see that it is persistent, flush its disk files to stable storage."""
+
+    @abc.abstractmethod
+    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:
+        """Release what the guest left here: networks, domain, disks. Deletes only when libvirt says that the guest is not
+        here and the destination's libvirt says that it is there (UnsafeRemoval otherwise)."""
+
+    @abc.abstractmethod
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> None:
+        """Release what the ledger lists, newest first. Never a running copy (UnsafeRemoval)."""
+
+    @abc.abstractmethod
+    def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
+        """What libvirt (and the journal of a migration) say of the guest on this host."""
+
+    @abc.abstractmethod
+    def serve_base(self, path: str, address: str) -> contextlib.AbstractContextManager[str]:
+        """Serve a base file of this host, read-only and raw, to another host; yields its URI for qemu-img. Ends on exit."""
+
+    @abc.abstractmethod
+    def fetch_base(self, uri: str, sha256: str, path: str) -> int:
+        """Copy from a URI of `serve_base` to `path` (complete and verified, or not there at all); returns bytes brought."""
+
+
+def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
+    """The driver that `[DEFAULT] compute_driver` names."""
+    manager = stevedore.driver.DriverManager(
+        NAMESPACE, conf.compute_driver, invoke_on_load=True, invoke_args=(conf,), warn_on_missing_entrypoint=False
+    )
+    driver: ComputeDriver = manager.driver
+    return driver
