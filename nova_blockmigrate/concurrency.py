@@ -9,7 +9,6 @@ primitives of `native` and never those of the patched standard library: a green 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import os
 import sys
 import types
@@ -108,31 +107,73 @@ class _Native:
 native = _Native()
 
 
-@dataclasses.dataclass
 class _Outcome(Generic[T]):
-    value: T | None = None
-    error: BaseException | None = None
+    """What a function came to, kept by one thread for another."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def settle(self) -> None:
+        try:
+            self._value = self._function()
+        except BaseException as error:  # noqa: BLE001 - the border between threads: `get` raises it
+            self._error = error
+
+    def get(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+
+class NativeCall:
+    """One blocking function in a native thread of its own, which may call back into the caller's thread."""
+
+    def __init__(self) -> None:
+        self._requests = Channel() if _mode == EVENTLET else None
+
+    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run `function` and wait for it; meanwhile do what its callbacks ask for. Once for each object."""
+        requests = self._requests
+        if requests is None:
+            return function(*args, **kwargs)
+        outcome = _Outcome(lambda: function(*args, **kwargs))
+
+        def body() -> None:
+            outcome.settle()
+            requests.put(None)
+
+        name = getattr(function, "__name__", "native")
+        native.threading.Thread(target=body, daemon=True, name=name).start()
+        while (request := requests.get()) is not None:
+            request()
+        return outcome.get()
+
+    def callback(self, function: Callable[..., T]) -> Callable[..., T]:
+        """`function`, made callable from native threads: it runs in the thread that waits in `run`."""
+        requests = self._requests
+        if requests is None:
+            return function
+
+        def ask(*args: Any, **kwargs: Any) -> T:
+            outcome = _Outcome(lambda: function(*args, **kwargs))
+            settled = native.threading.Event()
+
+            def body() -> None:
+                outcome.settle()
+                settled.set()
+
+            requests.put(body)
+            settled.wait()
+            return outcome.get()
+
+        return ask
 
 
 def run_native(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Run a blocking function; on eventlet in a native thread, so that other green threads go on meanwhile."""
-    if _mode == THREADING:
-        return function(*args, **kwargs)
-    outcome: _Outcome[T] = _Outcome()
-    done = Channel()
-
-    def body() -> None:
-        try:
-            outcome.value = function(*args, **kwargs)
-        except BaseException as error:  # the border between threads: the caller raises it
-            outcome.error = error
-        done.put(None)
-
-    native.threading.Thread(target=body, daemon=True, name=getattr(function, "__name__", "native")).start()
-    done.get()
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value  # type: ignore[return-value]
+    return NativeCall().run(function, *args, **kwargs)
 
 
 class Channel:

@@ -1,0 +1,119 @@
+"""What can be called on a compute service: the RPC endpoint of one host. Its public methods are the whole list."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+import uuid
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate.compute.jobs import Jobs
+from nova_blockmigrate.compute.migration import MigrationJobs
+from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.objects import MigrationPlan, Server, from_primitive, to_primitive
+from nova_blockmigrate.virt.driver import ComputeDriver
+
+LOG = log.getLogger(__name__)
+
+Primitive = dict[str, Any]
+
+
+class _NoLedger:
+    """The ledger of a server's own files: a server that fails to start is removed whole by the driver."""
+
+    @contextlib.contextmanager
+    def entry(self, kind: str, name: str) -> Any:
+        yield
+
+    def artefacts(self) -> list[Any]:
+        return []
+
+    def forget(self, artefact: Any) -> None:
+        """Nothing is listed."""
+
+
+class ComputeManager:
+    """Endpoint of one host."""
+
+    def __init__(self, conf: cfg.ConfigOpts, driver: ComputeDriver, host: str, jobs: Jobs, migrations: MigrationJobs) -> None:
+        self._conf = conf
+        self._driver = driver
+        self._host = host
+        self._jobs = jobs
+        self._migrations = migrations
+        self._served: dict[str, contextlib.ExitStack] = {}
+
+    # --- migrations -------------------------------------------------------------------------------------------------
+
+    def run_migration_job(
+        self, context: RequestContext, job: str, plan: Primitive, arguments: Primitive, wait_s: float
+    ) -> Primitive:
+        """Start or find a job of a migration; answers within `wait_s` seconds with a StepReport."""
+        typed = from_primitive(MigrationPlan, plan)
+        report = self._jobs.run(
+            (typed.migration_uuid, job),
+            functools.partial(self._migrations.run, context, job, typed, arguments),
+            wait_s,
+            functools.partial(self._migrations.progress, typed.migration_uuid),
+        )
+        return to_primitive(report)  # type: ignore[no-any-return]
+
+    def abort_transfer(self, context: RequestContext, migration_uuid: str, reason: str) -> None:
+        self._migrations.abort(migration_uuid, reason)
+
+    def serve_base(self, context: RequestContext, path: str) -> tuple[str, str]:
+        """Serve a base file of ours to another host, until `end_serve_base`; returns (token, URI)."""
+        base_directory = pathlib.Path(self._conf.instances_path) / "_base"
+        if not pathlib.Path(path).resolve().is_relative_to(base_directory.resolve()):
+            raise exceptions.Invalid(f"{path} is not in {base_directory}: only base images are served to other hosts.")
+        address = self._conf.libvirt.live_migration_inbound_addr or self._conf.my_ip
+        stack = contextlib.ExitStack()
+        uri = concurrency.run_native(stack.enter_context, self._driver.serve_base(path, address))
+        token = str(uuid.uuid4())
+        self._served[token] = stack
+        return token, uri
+
+    def end_serve_base(self, context: RequestContext, token: str) -> None:
+        stack = self._served.pop(token, None)
+        if stack is not None:
+            concurrency.run_native(stack.close)
+
+    # --- servers ----------------------------------------------------------------------------------------------------
+
+    def run_server_job(
+        self, context: RequestContext, job: str, server: Primitive, arguments: Primitive, wait_s: float
+    ) -> Primitive:
+        """Start or find a job of a server; answers within `wait_s` seconds with a StepReport of its power state."""
+        typed = from_primitive(Server, server)
+        work = functools.partial(self._run_server_job, job, typed, arguments)
+        return to_primitive(self._jobs.run((typed.uuid, job), work, wait_s))  # type: ignore[no-any-return]
+
+    def get_console_output(self, context: RequestContext, server: Primitive, max_bytes: int) -> str:
+        output = concurrency.run_native(self._driver.get_console_output, from_primitive(Server, server), max_bytes)
+        return output.decode(errors="replace")
+
+    def _run_server_job(self, job: str, server: Server, arguments: Primitive) -> int:
+        driver = self._driver
+        match job:
+            case "build":
+                work = functools.partial(driver.spawn, server, _NoLedger())
+            case "delete":
+                work = functools.partial(driver.destroy, server)
+            case "start":
+                work = functools.partial(driver.power_on, server)
+            case "stop":
+                work = functools.partial(driver.power_off, server, self._conf.shutdown_timeout)
+            case "reboot":
+                work = functools.partial(driver.reboot, server, arguments.get("type") == "HARD")
+            case "pause" | "unpause" | "suspend" | "resume":
+                work = functools.partial(getattr(driver, job), server)
+            case _:
+                raise exceptions.Invalid(f"Compute service of {self._host} does not know the job {job!r}.")
+        concurrency.run_native(work)
+        LOG.info("[server %s] %s done", server.uuid, job)
+        return int(concurrency.run_native(driver.get_info, server))

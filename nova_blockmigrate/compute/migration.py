@@ -1,0 +1,217 @@
+"""A host's part in a migration: one method a job, each idempotent, each answering with a primitive.
+
+Which job comes when is the conductor's business (`conductor.steps`); what it does to the hypervisor is the driver's.
+This module adds what lies between: records on disk, claims, and the way to the other host for a missing base image.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate.compute import claims
+from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.compute.transfers import TransferControl
+from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.objects import (
+    GuestDescription,
+    MigrationPlan,
+    PreparedDestination,
+    TransferOutcome,
+    TransferProgress,
+    Verdict,
+    from_primitive,
+    to_primitive,
+)
+from nova_blockmigrate.virt.driver import ComputeDriver
+
+LOG = log.getLogger(__name__)
+
+SOURCE = "source"
+DESTINATION = "destination"
+Primitive = dict[str, Any]
+
+
+class MigrationJobs:
+    """The jobs of migrations on this host, by name (see `conductor.steps`)."""
+
+    NAMES = frozenset(
+        {
+            "check_source",
+            "check_destination",
+            "prepare_destination",
+            "release_destination",
+            "transfer",
+            "release_source",
+            "finish_destination",
+            "clean_source",
+        }
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, host: str, driver: ComputeDriver, records: Records, peers: ComputeAPI) -> None:
+        self._conf = conf
+        self._host = host
+        self._driver = driver
+        self._records = records
+        self._peers = peers
+        self._controls: dict[str, TransferControl] = {}
+        self._claiming = threading.Lock()
+
+    def run(self, context: RequestContext, job: str, plan: MigrationPlan, arguments: Primitive) -> Any:
+        """Do `job`; its result as a primitive."""
+        if job not in self.NAMES:
+            raise exceptions.Invalid(
+                f"Compute service of {self._host} does not know the job {job!r}: is it older than the conductor?"
+            )
+        return getattr(self, job)(context, plan, **arguments)
+
+    # --- checks -----------------------------------------------------------------------------------------------------
+
+    def check_source(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
+        """{"guest": GuestDescription, "resources": HostResources}"""
+        guest = concurrency.run_native(self._driver.check_can_live_migrate_source, plan.server)
+        resources = concurrency.run_native(self._driver.get_available_resource)
+        return {"guest": to_primitive(guest), "resources": to_primitive(resources)}
+
+    def check_destination(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> Primitive:
+        """{"problems": [words], "resources": HostResources, "claimed_memory_mib": of guests on their way here}"""
+        description = from_primitive(GuestDescription, guest)
+        problems = concurrency.run_native(self._driver.check_can_live_migrate_destination, plan.server, description)
+        resources = concurrency.run_native(self._driver.get_available_resource)
+        return {
+            "problems": problems,
+            "resources": to_primitive(resources),
+            "claimed_memory_mib": sum(other.server.memory_mib for other in self._coming(plan)),
+        }
+
+    # --- destination ------------------------------------------------------------------------------------------------
+
+    def prepare_destination(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> Primitive:
+        """Claim, then make all that the guest needs here; returns a PreparedDestination."""
+        description = from_primitive(GuestDescription, guest)
+        self._claim(plan, description)
+        record = self._records.open(plan, DESTINATION)
+        call = concurrency.NativeCall()
+
+        def fetch_base(source_path: str, sha256: str, path: str) -> int:
+            return self._fetch_base(context, plan, source_path, sha256, path)
+
+        prepared = call.run(self._driver.pre_live_migration, plan, description, record, call.callback(fetch_base))
+        LOG.info("%s destination is ready, %d bytes of base images brought", plan.label, prepared.bytes_fetched)
+        return to_primitive(prepared)  # type: ignore[no-any-return]
+
+    def release_destination(self, context: RequestContext, plan: MigrationPlan) -> None:
+        """Undo `prepare_destination`, exactly what the ledger lists."""
+        record = self._records.get(plan.migration_uuid)
+        if record is None:
+            return
+        concurrency.run_native(self._driver.rollback_live_migration_at_destination, plan, record)
+        self._records.close(plan.migration_uuid)
+        LOG.info("%s destination released", plan.label)
+
+    def finish_destination(self, context: RequestContext, plan: MigrationPlan) -> None:
+        """The guest runs here to stay: see that it does, and that its disks are safe."""
+        concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
+        self._records.close(plan.migration_uuid)
+
+    # --- source -----------------------------------------------------------------------------------------------------
+
+    def transfer(self, context: RequestContext, plan: MigrationPlan, guest: Primitive, prepared: Primitive) -> Primitive:
+        """Move the guest, up to and with the handover; returns a TransferOutcome.
+
+        What is decided stays decided: the outcome is on disk before it is told, and told again when asked again.
+        """
+        record = self._records.open(plan, SOURCE)
+        if (decided := record.kept("outcome")) is not None:
+            return decided  # type: ignore[no-any-return]
+        record.keep("arguments", {"guest": guest, "prepared": prepared})
+        control = self._controls.setdefault(plan.migration_uuid, TransferControl())
+        control.journal = record
+        LOG.info("%s transfer to %s begins", plan.label, plan.destination_host)
+        outcome = concurrency.run_native(
+            self._driver.live_migration,
+            plan,
+            from_primitive(GuestDescription, guest),
+            from_primitive(PreparedDestination, prepared),
+            control,
+        )
+        self._log_outcome(plan, outcome)
+        answer: Primitive = to_primitive(outcome)
+        if outcome.verdict is not Verdict.UNDECIDED:
+            record.keep("outcome", answer)
+        return answer
+
+    def release_source(self, context: RequestContext, plan: MigrationPlan) -> None:
+        """Undo `transfer`: it stayed; nothing is left to remember of it here."""
+        self._controls.pop(plan.migration_uuid, None)
+        self._records.close(plan.migration_uuid)
+
+    def clean_source(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> None:
+        """The guest runs elsewhere: delete what it left here. The driver makes sure of both itself."""
+        description = from_primitive(GuestDescription, guest)
+        concurrency.run_native(self._driver.post_live_migration_at_source, plan, description)
+        self._controls.pop(plan.migration_uuid, None)
+        self._records.close(plan.migration_uuid)
+        LOG.info("%s source cleaned", plan.label)
+
+    # --- for the manager --------------------------------------------------------------------------------------------
+
+    def abort(self, migration_uuid: str, reason: str) -> None:
+        """End a transfer, now or as soon as it starts."""
+        self._controls.setdefault(migration_uuid, TransferControl()).abort(reason)
+
+    def progress(self, migration_uuid: str) -> TransferProgress | None:
+        control = self._controls.get(migration_uuid)
+        return control.progress() if control else None
+
+    def interrupted_transfers(self) -> list[tuple[MigrationPlan, Primitive]]:
+        """Transfers that had begun and were not decided when this service last stopped, with their arguments."""
+        found = []
+        for plan in self._records.plans(SOURCE):
+            record = self._records.get(plan.migration_uuid)
+            if record and record.kept("arguments") and record.kept("outcome") is None:
+                found.append((plan, record.kept("arguments")))
+        return found
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _coming(self, plan: MigrationPlan) -> list[MigrationPlan]:
+        present = concurrency.run_native(self._driver.list_instance_uuids)
+        return claims.outstanding(self._records.plans(DESTINATION), present, but=plan.migration_uuid)
+
+    def _claim(self, plan: MigrationPlan, guest: GuestDescription) -> None:
+        """Promise memory and disk to the guest; the open record is the claim."""
+        with self._claiming:
+            if self._records.get(plan.migration_uuid) is not None:
+                return
+            resources = concurrency.run_native(self._driver.get_available_resource)
+            claims.check_memory(
+                plan,
+                resources,
+                self._coming(plan),
+                self._conf.reserved_host_memory_mb,
+                self._conf.ram_allocation_ratio,
+            )
+            claims.check_disk(plan, guest, resources, self._conf.reserved_host_disk_mb)
+            self._records.open(plan, DESTINATION)
+
+    def _fetch_base(self, context: RequestContext, plan: MigrationPlan, source_path: str, sha256: str, path: str) -> int:
+        LOG.info("%s base image %s is not here: bringing it from %s", plan.label, path, plan.source_host)
+        token, uri = self._peers.serve_base(context, plan.source_host, source_path)
+        try:
+            return concurrency.run_native(self._driver.fetch_base, uri, sha256, path)
+        finally:
+            self._peers.end_serve_base(context, plan.source_host, token)
+
+    def _log_outcome(self, plan: MigrationPlan, outcome: TransferOutcome) -> None:
+        if outcome.verdict is Verdict.HANDED_OVER:
+            LOG.info("%s handed over to %s, paused for %.0f ms", plan.label, plan.destination_host, outcome.paused_ms)
+        elif outcome.verdict is Verdict.STAYED:
+            LOG.warning("%s stays on %s: %s", plan.label, plan.source_host, outcome.reason)
+        else:
+            LOG.error("%s is undecided, nothing was started or destroyed: %s", plan.label, outcome.reason)

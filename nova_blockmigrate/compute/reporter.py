@@ -1,0 +1,82 @@
+"""What a host tells the conductor every few seconds, and what it clears up upon the answer.
+
+A host may have been away while its migrations ended. So it names the migrations that it still has records of; the
+conductor answers which of them are over, and how; what they left here is cleared by the same jobs that would have
+cleared it in time.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate.compute.jobs import Jobs
+from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.compute.migration import DESTINATION, MigrationJobs
+from nova_blockmigrate.conductor.rpcapi import ConductorAPI
+from nova_blockmigrate.context import RequestContext, service_context
+from nova_blockmigrate.objects import MigrationPlan, MigrationStatus, from_primitive
+from nova_blockmigrate.virt.driver import ComputeDriver
+
+LOG = log.getLogger(__name__)
+
+
+class Reporter:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        host: str,
+        driver: ComputeDriver,
+        records: Records,
+        jobs: Jobs,
+        migrations: MigrationJobs,
+    ) -> None:
+        self._host = host
+        self._driver = driver
+        self._records = records
+        self._jobs = jobs
+        self._migrations = migrations
+        self._conductor = ConductorAPI(conf)
+        self._heard = True
+
+    def report(self) -> None:
+        """One sign of life. A conductor or hypervisor that does not answer is logged once, until it answers again."""
+        context = service_context()
+        try:
+            resources = concurrency.run_native(self._driver.get_available_resource)
+            over = self._conductor.report_host(context, resources, list(self._records.all()))
+        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, exceptions.BlockMigrateError) as error:
+            if self._heard:
+                LOG.warning("No report of %s reached a conductor: %s", self._host, error)
+            self._heard = False
+            return
+        if not self._heard:
+            LOG.info("Reports of %s reach a conductor again", self._host)
+        self._heard = True
+        for migration_uuid, status in over.items():
+            self._clear(context, migration_uuid, MigrationStatus(status))
+
+    def _clear(self, context: RequestContext, migration_uuid: str, status: MigrationStatus) -> None:
+        record = self._records.get(migration_uuid)
+        if record is None:
+            return
+        plan = from_primitive(MigrationPlan, record.kept("plan"))
+        role, arguments = record.kept("role"), record.kept("arguments") or {}
+        job, arguments = leftover_job(role, status, arguments)
+        LOG.info("%s ended as %s while this host was away: %s", plan.label, status, job)
+        work = functools.partial(self._migrations.run, context, job, plan, arguments)
+        self._jobs.run((migration_uuid, job), work, wait_s=0)
+
+
+def leftover_job(role: str, status: MigrationStatus, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Which job clears what a migration that is over left on a host, and the job's arguments (pure)."""
+    if role == DESTINATION:
+        return ("finish_destination" if status is MigrationStatus.COMPLETED else "release_destination"), {}
+    if status is MigrationStatus.COMPLETED and "guest" in arguments:
+        return "clean_source", {"guest": arguments["guest"]}
+    return "release_source", {}

@@ -1,0 +1,73 @@
+"""What a conductor (or another compute service) asks of the compute service of a host.
+
+Every call is short: `run_job` answers within `wait_s` with how far the job is, and is repeated until the job is over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_blockmigrate import rpc
+from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.objects import MigrationPlan, StepReport, from_primitive, to_primitive
+
+ANSWER_TIME_S = 5.0
+"""What a host may take to answer a call, beyond the time that the call itself waits."""
+
+
+class ComputeAPI:
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._client = rpc.client(conf, rpc.COMPUTE_TOPIC)
+
+    def _call(self, context: RequestContext, host: str, method: str, timeout_s: float, **arguments: Any) -> Any:
+        client = self._client.prepare(server=host, timeout=timeout_s)
+        return client.call(context, method, **arguments)
+
+    def run_migration_job(
+        self, context: RequestContext, host: str, job: str, plan: MigrationPlan, arguments: dict[str, Any], wait_s: float
+    ) -> StepReport:
+        """Start or find `job` of a migration on `host` (see `ComputeManager.migration_jobs`)."""
+        answer = self._call(
+            context,
+            host,
+            "run_migration_job",
+            wait_s + ANSWER_TIME_S,
+            job=job,
+            plan=to_primitive(plan),
+            arguments=arguments,
+            wait_s=wait_s,
+        )
+        return from_primitive(StepReport, answer)
+
+    def run_server_job(
+        self, context: RequestContext, host: str, job: str, server: dict[str, Any], arguments: dict[str, Any], wait_s: float
+    ) -> StepReport:
+        """Start or find `job` of a server on `host` (see `ComputeManager.server_jobs`)."""
+        answer = self._call(
+            context,
+            host,
+            "run_server_job",
+            wait_s + ANSWER_TIME_S,
+            job=job,
+            server=server,
+            arguments=arguments,
+            wait_s=wait_s,
+        )
+        return from_primitive(StepReport, answer)
+
+    def abort_transfer(self, context: RequestContext, host: str, migration_uuid: str, reason: str) -> None:
+        self._call(context, host, "abort_transfer", ANSWER_TIME_S, migration_uuid=migration_uuid, reason=reason)
+
+    def get_console_output(self, context: RequestContext, host: str, server: dict[str, Any], max_bytes: int) -> str:
+        answer: str = self._call(context, host, "get_console_output", 30, server=server, max_bytes=max_bytes)
+        return answer
+
+    def serve_base(self, context: RequestContext, host: str, path: str) -> tuple[str, str]:
+        """Have `host` serve a base file; returns (token, URI)."""
+        token, uri = self._call(context, host, "serve_base", 30, path=path)
+        return token, uri
+
+    def end_serve_base(self, context: RequestContext, host: str, token: str) -> None:
+        self._client.prepare(server=host).cast(context, "end_serve_base", token=token)

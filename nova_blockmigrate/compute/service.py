@@ -1,0 +1,63 @@
+"""The compute service of one host: puts its parts together, starts and stops them, and reports that it lives."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_log import log
+from oslo_service import loopingcall
+
+from nova_blockmigrate import concurrency, rpc
+from nova_blockmigrate.compute.jobs import Jobs
+from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.compute.manager import ComputeManager
+from nova_blockmigrate.compute.migration import MigrationJobs
+from nova_blockmigrate.compute.reporter import Reporter
+from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.context import service_context
+from nova_blockmigrate.virt.driver import ComputeDriver, load_driver
+
+LOG = log.getLogger(__name__)
+
+
+class ComputeService:
+    """:raises ConfigurationError: (from `start`) an option cannot work; the message names it."""
+
+    def __init__(self, conf: cfg.ConfigOpts, driver: ComputeDriver | None = None, host: str | None = None) -> None:
+        self._conf = conf
+        self._host = host or conf.host
+        self._driver = driver or load_driver(conf)
+        self._jobs = Jobs()
+        self._server: oslo_messaging.MessageHandlingServer | None = None
+        self._reports: loopingcall.FixedIntervalLoopingCall | None = None
+
+    def start(self) -> None:
+        concurrency.run_native(self._driver.init_host, self._host)
+        records = Records(pathlib.Path(self._conf.state_path) / "ledger" / self._host)
+        migrations = MigrationJobs(self._conf, self._host, self._driver, records, ComputeAPI(self._conf))
+        manager = ComputeManager(self._conf, self._driver, self._host, self._jobs, migrations)
+        self._server = rpc.server(self._conf, rpc.COMPUTE_TOPIC, self._host, manager)
+        self._server.start()
+        self._resume_transfers(migrations)
+        reporter = Reporter(self._conf, self._host, self._driver, records, self._jobs, migrations)
+        self._reports = loopingcall.FixedIntervalLoopingCall(reporter.report)
+        self._reports.start(interval=self._conf.report_interval, stop_on_exception=False)
+        LOG.info("Compute service of %s is ready", self._host)
+
+    def stop(self) -> None:
+        """Take no more requests. Transfers that run go on in libvirt, and are looked after again at the next start."""
+        if self._reports is not None:
+            self._reports.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server.wait()
+        concurrency.run_native(self._driver.close)
+
+    def _resume_transfers(self, migrations: MigrationJobs) -> None:
+        for plan, arguments in migrations.interrupted_transfers():
+            LOG.warning("%s was under way when this service stopped: looking after it again", plan.label)
+            work = functools.partial(migrations.run, service_context(plan.request_id), "transfer", plan, arguments)
+            self._jobs.run((plan.migration_uuid, "transfer"), work, wait_s=0)

@@ -1,0 +1,61 @@
+"""What the API and the hosts ask of the conductors; any of them takes the message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_blockmigrate import rpc
+from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.objects import HostResources, to_primitive
+
+REPORT_TIMEOUT_S = 5
+CHECKS_TIMEOUT_S = 60
+CONSOLE_TIMEOUT_S = 60
+
+
+class ConductorAPI:
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._client = rpc.client(conf, rpc.CONDUCTOR_TOPIC)
+
+    def live_migrate(self, context: RequestContext, migration_id: int) -> None:
+        """Have a conductor run an accepted migration. A lost message only delays it: conductors look for such rows."""
+        self._client.cast(context, "live_migrate", migration_id=migration_id)
+
+    def live_migrate_after_checks(self, context: RequestContext, migration_id: int) -> None:
+        """As `live_migrate`, but returns when the checks have passed.
+
+        :raises exceptions.Invalid: (or another error with its code) a check failed; the server is as it was.
+        """
+        client = self._client.prepare(timeout=CHECKS_TIMEOUT_S)
+        client.call(context, "live_migrate_after_checks", migration_id=migration_id)
+
+    def abort_migration(self, context: RequestContext, migration_id: int) -> None:
+        self._client.cast(context, "abort_migration", migration_id=migration_id)
+
+    def force_complete(self, context: RequestContext, migration_id: int) -> None:
+        self._client.cast(context, "force_complete", migration_id=migration_id)
+
+    def build_server(self, context: RequestContext, server_uuid: str) -> None:
+        self._client.cast(context, "build_server", server_uuid=server_uuid)
+
+    def delete_server(self, context: RequestContext, server_uuid: str) -> None:
+        self._client.cast(context, "delete_server", server_uuid=server_uuid)
+
+    def server_action(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
+        """`action`: start, stop, reboot, pause, unpause, suspend or resume."""
+        self._client.cast(context, "server_action", server_uuid=server_uuid, action=action, arguments=arguments)
+
+    def get_console_output(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
+        client = self._client.prepare(timeout=CONSOLE_TIMEOUT_S)
+        output: str = client.call(context, "get_console_output", server_uuid=server_uuid, max_bytes=max_bytes)
+        return output
+
+    def report_host(self, context: RequestContext, resources: HostResources, migration_uuids: list[str]) -> dict[str, str]:
+        """A host's sign of life; returns which of the migrations it names are over, with their final status."""
+        client = self._client.prepare(timeout=REPORT_TIMEOUT_S)
+        answer: dict[str, str] = client.call(
+            context, "report_host", resources=to_primitive(resources), migration_uuids=migration_uuids
+        )
+        return answer
