@@ -1,0 +1,84 @@
+"""Instance actions and their events: the history that users see of a server."""
+
+from __future__ import annotations
+
+import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from nova_blockmigrate import exceptions
+from nova_blockmigrate.db.models import InstanceAction, InstanceActionEvent, utcnow
+from nova_blockmigrate.db.queries import rows
+
+_MESSAGE_LENGTH = 255
+
+
+def start(
+    db: orm.Session,
+    instance_uuid: str,
+    action: str,
+    request_id: str,
+    user_id: str,
+    project_id: str,
+    now: datetime.datetime | None = None,
+) -> InstanceAction:
+    begun = InstanceAction(
+        action=action,
+        instance_uuid=instance_uuid,
+        request_id=request_id,
+        user_id=user_id,
+        project_id=project_id,
+        start_time=now or utcnow(),
+    )
+    return rows.add(db, begun)
+
+
+def get(db: orm.Session, instance_uuid: str, request_id: str) -> InstanceAction:
+    """
+    :raises exceptions.ActionNotFound:
+    """
+    statement = sa.select(InstanceAction).where(
+        InstanceAction.instance_uuid == instance_uuid, InstanceAction.request_id == request_id
+    )
+    action = db.scalars(statement.order_by(InstanceAction.id.desc()).limit(1)).first()
+    if action is None:
+        raise exceptions.ActionNotFound(request_id=request_id, instance_id=instance_uuid)
+    return action
+
+
+def finish(
+    db: orm.Session, instance_uuid: str, request_id: str, message: str | None = None, now: datetime.datetime | None = None
+) -> None:
+    """The action is over; `message` says why it failed, and is None when it succeeded.
+
+    :raises exceptions.ActionNotFound:
+    """
+    shown = message[:_MESSAGE_LENGTH] if message else None
+    rows.assign(db, get(db, instance_uuid, request_id), {"finish_time": now or utcnow(), "message": shown})
+
+
+def start_event(
+    db: orm.Session, instance_uuid: str, request_id: str, event: str, host: str | None, now: datetime.datetime | None = None
+) -> int:
+    """Begin a part of an action; returns the event's id.
+
+    :raises exceptions.ActionNotFound:
+    """
+    action = get(db, instance_uuid, request_id)
+    begun = InstanceActionEvent(action_id=action.id, event=event, host=host, start_time=now or utcnow())
+    db.add(begun)
+    rows.assign(db, action, {"updated_at": begun.start_time})
+    db.expire(action, ["events"])
+    return begun.id
+
+
+def finish_event(
+    db: orm.Session, event_id: int, result: str, details: str | None = None, now: datetime.datetime | None = None
+) -> None:
+    """End a part of an action with "Success" or "Error"; `details` are for its user."""
+    finished = now or utcnow()
+    conditions = [InstanceActionEvent.id == event_id]
+    rows.change_where(db, InstanceActionEvent, conditions, {"finish_time": finished, "result": result, "details": details})
+    of_action = sa.select(InstanceActionEvent.action_id).where(*conditions).scalar_subquery()
+    rows.change_where(db, InstanceAction, [InstanceAction.id == of_action], {"updated_at": finished})

@@ -1,0 +1,67 @@
+"""Servers."""
+
+from __future__ import annotations
+
+import datetime
+import uuid as uuids
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from nova_blockmigrate import exceptions
+from nova_blockmigrate.db.models import Instance, utcnow
+from nova_blockmigrate.db.queries import rows
+from nova_blockmigrate.objects import VmState
+
+
+def get(db: orm.Session, uuid: str, include_deleted: bool = False) -> Instance:
+    """
+    :raises exceptions.InstanceNotFound:
+    """
+    conditions = [Instance.uuid == uuid]
+    if not include_deleted:
+        conditions.append(Instance.deleted_at.is_(None))
+    instance = db.scalar(sa.select(Instance).where(*conditions))
+    if instance is None:
+        raise exceptions.InstanceNotFound(instance_id=uuid)
+    return instance
+
+
+def create(db: orm.Session, **values: Any) -> Instance:
+    values.setdefault("uuid", str(uuids.uuid4()))
+    return rows.add(db, Instance(**values))
+
+
+def update(db: orm.Session, uuid: str, **values: Any) -> Instance:
+    """
+    :raises exceptions.InstanceNotFound:
+    """
+    return rows.assign(db, get(db, uuid, include_deleted=True), values)
+
+
+def swap_task_state(
+    db: orm.Session, uuid: str, expected: Sequence[str | None], new: str | None, vm_states: Sequence[str] | None = None
+) -> bool:
+    """Set task_state to `new` if it is one of `expected` (and vm_state one of `vm_states`); whether it was."""
+    alternatives = [Instance.task_state.is_(None) if state is None else Instance.task_state == state for state in expected]
+    conditions = [Instance.uuid == uuid, Instance.deleted_at.is_(None), sa.or_(sa.false(), *alternatives)]
+    if vm_states is not None:
+        conditions.append(Instance.vm_state.in_(vm_states))
+    return rows.change_where(db, Instance, conditions, {"task_state": new})
+
+
+def on_host(db: orm.Session, host: str) -> list[Instance]:
+    """The servers of a host, oldest first; deleted ones are not among them."""
+    statement = sa.select(Instance).where(Instance.host == host, Instance.deleted_at.is_(None)).order_by(Instance.id)
+    return list(db.scalars(statement))
+
+
+def mark_deleted(db: orm.Session, uuid: str, now: datetime.datetime | None = None) -> Instance:
+    """The server is gone: it leaves the lists, its row stays.
+
+    :raises exceptions.InstanceNotFound:
+    """
+    gone = now or utcnow()
+    return update(db, uuid, vm_state=VmState.DELETED.value, task_state=None, deleted_at=gone, terminated_at=gone)

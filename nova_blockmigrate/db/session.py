@@ -1,0 +1,141 @@
+"""Sessions: how the API and the conductor reach the database. The compute service never does.
+
+`configure` once per process, then `with reader() as db:` or `with writer() as db:`. Rows stay readable after the block.
+A writer commits when its block ends and rolls back when it raises. Do not nest writers.
+
+SQLite specifics, all here: WAL, so that readers and the writer do not wait for each other; BEGIN IMMEDIATE for writers, as
+a transaction that reads first and upgrades later fails at once when another one wrote in between; and one writer at a time
+in this process, because waiting for SQLite's lock happens in C and would stop the green thread that holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_config import cfg
+from oslo_db import options
+from oslo_db.sqlalchemy import enginefacade
+from sqlalchemy import orm
+
+_WRITES = "nova_blockmigrate_writes"
+_BUSY_TIMEOUT_MS = 30_000
+
+
+class _Database:
+    """The engine of this process and what belongs to it."""
+
+    def __init__(self, engine: sa.Engine, maker: orm.sessionmaker[orm.Session]) -> None:
+        self.engine = engine
+        self.maker = maker
+        one_at_a_time = engine.dialect.name == "sqlite"
+        self.write_lock: Any = threading.RLock() if one_at_a_time else contextlib.nullcontext()
+
+
+_database: _Database | None = None
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register oslo.db's [database] options, with our default for the connection."""
+    conf.register_opts(options.database_opts, group="database")
+    conf.set_default("connection", f"sqlite:///{conf.state_path}/nova-blockmigrate.sqlite", group="database")
+
+
+def configure(conf: cfg.ConfigOpts) -> None:
+    """Connect this process to the database that `conf` names; a second call replaces the first."""
+    global _database
+    register(conf)
+    _make_parent_directory(conf.database.connection)
+    facade = enginefacade.transaction_context()
+    facade.configure(**_facade_settings(conf))
+    facade.append_on_engine_create(_prepare)
+    dispose()
+    _database = _Database(facade.writer.get_engine(), facade.writer.get_sessionmaker())
+
+
+def dispose() -> None:
+    """Close all connections and forget the database."""
+    global _database
+    if _database is not None:
+        _database.engine.dispose()
+        _database = None
+
+
+def engine() -> sa.Engine:
+    return _configured().engine
+
+
+@contextlib.contextmanager
+def reader() -> Iterator[orm.Session]:
+    """A session that only reads, in one transaction: it sees one state of the database."""
+    session = _configured().maker()
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@contextlib.contextmanager
+def writer() -> Iterator[orm.Session]:
+    """A session that writes: one transaction, committed at the end of the block."""
+    database = _configured()
+    with database.write_lock, database.engine.connect() as connection:
+        connection.execution_options(**{_WRITES: True})
+        with database.maker(bind=connection) as session, session.begin():
+            yield session
+
+
+def _configured() -> _Database:
+    if _database is None:
+        raise RuntimeError("db.session.configure has not been called")
+    return _database
+
+
+def _facade_settings(conf: cfg.ConfigOpts) -> dict[str, Any]:
+    names = "connection connection_debug connection_recycle_time connection_trace connection_parameters max_pool_size max_overflow"
+    names += " max_retries retry_interval pool_timeout mysql_sql_mode mysql_wsrep_sync_wait"
+    settings = {name: conf.database[name] for name in names.split()}
+    return settings | {"sqlite_fk": True, "expire_on_commit": False}
+
+
+def _make_parent_directory(url: str) -> None:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
+        os.makedirs(os.path.dirname(os.path.abspath(parsed.database)), exist_ok=True)
+
+
+def _prepare(engine: sa.Engine) -> None:
+    """Teach a new engine the habits of its dialect."""
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _on_sqlite_connect)
+        sa.event.listen(engine, "set_connection_execution_options", _on_sqlite_options)
+        sa.event.listen(engine, "begin", _on_sqlite_begin)
+    elif engine.dialect.name in ("mysql", "mariadb"):
+        sa.event.listen(engine, "connect", _on_mysql_connect)
+    engine.dispose()  # oslo.db has connected already, to test the address
+
+
+def _on_sqlite_connect(connection: Any, record: Any) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _on_sqlite_options(connection: sa.Connection, given: dict[str, Any]) -> None:
+    if given.get(_WRITES):
+        connection.info["in_transaction"] = True  # keeps oslo.db's listener from a plain BEGIN: ours comes after it
+
+
+def _on_sqlite_begin(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get(_WRITES):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _on_mysql_connect(connection: Any, record: Any) -> None:
+    # with the default, REPEATABLE READ, what is read after waiting for a lock may be older than the lock
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
