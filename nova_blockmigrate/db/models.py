@@ -152,6 +152,7 @@ class Instance(Base, Timestamps):
     __tablename__ = "instances"
     __table_args__ = (
         sa.Index(None, "project_id", "deleted_at", "created_at"),
+        sa.Index(None, "updated_at"),
         sa.Index(None, "host", "deleted_at"),
         sa.Index(None, "created_at", "id"),
     )
@@ -244,6 +245,8 @@ class Migration(Base, Timestamps):
     __tablename__ = "migrations"
     __table_args__ = (
         sa.Index(None, "instance_uuid", "status"),
+        sa.Index(None, "source_compute", "status"),
+        sa.Index(None, "dest_compute", "status"),
         sa.Index(None, "status", "lease_expires_at"),
         sa.Index(None, "created_at", "id"),
     )

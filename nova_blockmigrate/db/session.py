@@ -82,11 +82,23 @@ def reader() -> Iterator[orm.Session]:
 @contextlib.contextmanager
 def writer() -> Iterator[orm.Session]:
     """A session that writes: one transaction, committed at the end of the block."""
+    with _connected_for_writing() as connection, _configured().maker(bind=connection) as session, session.begin():
+        yield session
+
+
+@contextlib.contextmanager
+def schema_writer() -> Iterator[sa.Connection]:
+    """A transaction that changes the schema."""
+    with _connected_for_writing() as connection, connection.begin():
+        yield connection
+
+
+@contextlib.contextmanager
+def _connected_for_writing() -> Iterator[sa.Connection]:
     database = _configured()
     with database.write_lock, database.engine.connect() as connection:
         connection.execution_options(**{_WRITES: True})
-        with database.maker(bind=connection) as session, session.begin():
-            yield session
+        yield connection
 
 
 def _configured() -> _Database:

@@ -1,0 +1,234 @@
+"""What is asked of the database, on a real one."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from typing import Any
+
+import pytest
+
+from nova_blockmigrate import exceptions, objects
+from nova_blockmigrate.db import models, session
+from nova_blockmigrate.db.queries import actions, compute_nodes, instances, migrations, networks, rows, services
+from nova_blockmigrate.db.queries.migrations import Route, may_start
+
+pytestmark = pytest.mark.usefixtures("database")
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
+SECOND = datetime.timedelta(seconds=1)
+
+
+def new_instance(**values: Any) -> models.Instance:
+    defaults = dict(project_id="p", user_id="u", display_name="vm", hostname="vm", vm_state="active", host="a", node="a")
+    numbers = dict(memory_mib=64, vcpus=1, root_gib=1, reservation_id="r-1")
+    with session.writer() as db:
+        return instances.create(db, **(defaults | numbers | values))
+
+
+def new_migration(source: str = "a", destination: str | None = "b", status: str = "queued", **values: Any) -> int:
+    defaults = dict(instance_uuid="i", source_compute=source, source_node=source, dest_compute=destination, status=status)
+    with session.writer() as db:
+        return migrations.create(db, **(defaults | dict(user_id="u", project_id="p", request_id="r") | values)).id
+
+
+def new_host(name: str) -> None:
+    resources = objects.HostResources(
+        host=name, hypervisor_hostname=name, hypervisor_type="QEMU", hypervisor_version=7002000, libvirt_version=9000000,
+        host_ip="192.0.2.1", vcpus=4, vcpus_used=0, memory_mib=4096, memory_used_mib=512, disk_gib=10, disk_used_gib=1,
+        disk_free_bytes=2**33, running_vms=0, cpu_info="{}",
+    )  # fmt: skip
+    with session.writer() as db:
+        services.report(db, name, "nova-compute", NOW)
+        compute_nodes.report(db, resources)
+
+
+def claim(id: int, limit: int = 1) -> bool:
+    with session.writer() as db:
+        return migrations.claim_slot(db, id, limit)
+
+
+def test_task_state_is_swapped_once() -> None:
+    uuid = new_instance().uuid
+    with session.writer() as db:
+        assert instances.swap_task_state(db, uuid, [None], "migrating", ["active", "paused"])
+        assert not instances.swap_task_state(db, uuid, [None], "migrating", ["active", "paused"])
+        assert instances.get(db, uuid).task_state == "migrating"
+        assert not instances.swap_task_state(db, uuid, ["migrating"], None, ["stopped"])
+        assert instances.swap_task_state(db, uuid, [None, "migrating"], None)
+
+
+def test_of_many_that_swap_at_the_same_time_one_wins() -> None:
+    uuid = new_instance().uuid
+    wins: list[bool] = []
+
+    def swap() -> None:
+        with session.writer() as db:
+            instances.get(db, uuid)
+            wins.append(instances.swap_task_state(db, uuid, [None], "migrating"))
+
+    threads = [threading.Thread(target=swap) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(wins) == [False] * 7 + [True]
+
+
+def test_failed_writer_leaves_nothing() -> None:
+    uuid = new_instance().uuid
+    with pytest.raises(ZeroDivisionError), session.writer() as db:
+        instances.update(db, uuid, display_name="other")
+        raise ZeroDivisionError
+    with session.reader() as db:
+        assert instances.get(db, uuid).display_name == "vm"
+
+
+def test_rows_are_readable_after_their_session() -> None:
+    instance = new_instance()
+    with session.writer() as db:
+        changed = instances.update(db, instance.uuid, progress=7)
+        instances.swap_task_state(db, instance.uuid, [None], "migrating")
+    assert (changed.progress, changed.task_state, changed.ports) == (7, "migrating", [])
+    assert changed.updated_at is not None
+
+
+def test_unknown_column_is_refused() -> None:
+    uuid = new_instance().uuid
+    with pytest.raises(AttributeError, match="no column 'colour'"), session.writer() as db:
+        instances.update(db, uuid, colour="red")
+
+
+def test_deleted_instance_is_not_found_but_kept() -> None:
+    uuid = new_instance().uuid
+    with session.writer() as db:
+        instances.mark_deleted(db, uuid)
+        assert instances.on_host(db, "a") == []
+        assert instances.get(db, uuid, include_deleted=True).vm_state == "deleted"
+        with pytest.raises(exceptions.InstanceNotFound):
+            instances.get(db, uuid)
+
+
+def test_lease_is_taken_renewed_and_lost() -> None:
+    id = new_migration()
+    with session.writer() as db:
+        assert migrations.ids_without_owner(db, NOW) == [id]
+        assert migrations.take_lease(db, id, "one", NOW, 15)
+        assert migrations.ids_without_owner(db, NOW) == []
+        assert not migrations.take_lease(db, id, "two", NOW + 14 * SECOND, 15)
+        assert migrations.take_lease(db, id, "one", NOW + 14 * SECOND, 15)
+        assert migrations.take_lease(db, id, "two", NOW + 30 * SECOND, 15)
+        assert not migrations.renew_lease(db, id, "one", NOW + 31 * SECOND, 15)
+        migrations.release_lease(db, id, "one")
+        assert migrations.renew_lease(db, id, "two", NOW + 31 * SECOND, 15)
+        migrations.release_lease(db, id, "two")
+        assert migrations.ids_without_owner(db, NOW) == [id]
+
+
+def test_finished_migration_has_no_owner_to_be() -> None:
+    id = new_migration(status="failed")
+    with session.writer() as db:
+        assert migrations.ids_without_owner(db, NOW) == []
+        assert not migrations.take_lease(db, id, "one", NOW, 15)
+        assert migrations.in_progress(db, "i") is None
+
+
+def test_slots_go_to_who_waits_longest() -> None:
+    for host in "abc":
+        new_host(host)
+    first, second, elsewhere = new_migration(), new_migration(), new_migration("c", "a")
+    assert not claim(second)
+    assert claim(first) and claim(first)
+    assert claim(elsewhere)
+    assert not claim(second)
+    with session.writer() as db:
+        migrations.release_slot(db, first)
+        migrations.update(db, first, status="completed")
+    assert claim(second)
+
+
+def test_cancelled_one_in_the_queue_holds_nobody_up() -> None:
+    new_migration(abort_requested=True)
+    assert claim(new_migration())
+
+
+@pytest.mark.parametrize(
+    ("running", "before", "limit", "expected"),
+    [
+        ([], [], 1, True),
+        ([Route("a", "c")], [], 1, False),
+        ([Route("c", "b")], [], 1, False),
+        ([Route("b", "a")], [], 1, True),
+        ([], [Route("a", "c")], 1, False),
+        ([], [Route("a", "c")], 2, True),
+        # the older one cannot run itself, so it does not stand in the way
+        ([Route("d", "c")], [Route("a", "c")], 1, True),
+        # the second in the queue has to wait for the first, which leaves the place to us
+        ([], [Route("d", "c"), Route("a", "c")], 1, True),
+    ],
+)
+def test_who_may_start(running: list[Route], before: list[Route], limit: int, expected: bool) -> None:
+    assert may_start(Route("a", "b"), running, before, limit) is expected
+
+
+def test_action_tells_its_events() -> None:
+    with session.writer() as db:
+        actions.start(db, "i", "live-migration", "req-1", "u", "p", now=NOW)
+        event = actions.start_event(db, "i", "req-1", "conductor_live_migrate_instance", "c1", now=NOW)
+        actions.finish_event(db, event, "Error", "no memory", now=NOW + SECOND)
+        actions.finish(db, "i", "req-1", "x" * 300, now=NOW + SECOND)
+    with session.reader() as db:
+        action = actions.get(db, "i", "req-1")
+    assert [(e.event, e.result, e.details, e.finish_time) for e in action.events] == [
+        ("conductor_live_migrate_instance", "Error", "no memory", NOW + SECOND)
+    ]
+    assert action.message == "x" * 255 and action.finish_time == NOW + SECOND
+
+
+def test_service_is_up_while_it_reports() -> None:
+    with session.writer() as db:
+        service = services.report(db, "a", "nova-compute", NOW)
+        service = services.report(db, "a", "nova-compute", NOW + SECOND)
+    assert service.report_count == 2
+    assert services.is_up(service, NOW + 61 * SECOND, 60)
+    assert not services.is_up(service, NOW + 62 * SECOND, 60)
+    service.forced_down = True
+    assert not services.is_up(service, NOW, 60)
+
+
+def test_host_reports_twice_and_is_one_row() -> None:
+    new_host("a")
+    new_host("a")
+    with session.reader() as db:
+        assert [node.host for node in compute_nodes.all(db)] == ["a"]
+        assert compute_nodes.get_by_host(db, "a").service.host == "a"
+        with pytest.raises(exceptions.ComputeHostNotFound):
+            compute_nodes.get_by_host(db, "nowhere")
+
+
+def test_ports_get_the_lowest_free_address_and_a_mac_that_tells_it() -> None:
+    instance = new_instance()
+    with session.writer() as db:
+        network = networks.create(db, "n", "br0", "10.1.2.0/29", "10.1.2.1")
+        made = [networks.allocate_port(db, network.id, instance.id) for _ in range(5)]
+        assert [port.ip_address for port in made] == [f"10.1.2.{last}" for last in range(2, 7)]
+        assert made[0].mac_address == "fa:16:3e:01:02:02"
+        with pytest.raises(exceptions.NoMoreAddresses):
+            networks.allocate_port(db, network.id, instance.id)
+        networks.release_ports(db, instance.id)
+        assert networks.allocate_port(db, network.id, None).ip_address == "10.1.2.2"
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_pages_show_each_row_once(descending: bool) -> None:
+    for name, task_state in [("x", None), ("x", "migrating"), ("y", None), ("y", "pausing"), ("a", None)]:
+        new_instance(display_name=name, task_state=task_state)
+    sort = (("task_state", descending), ("display_name", not descending))
+    with session.reader() as db:
+        whole = rows.page(db, models.Instance, [], rows.Page(sort=sort), "uuid")
+        seen: list[models.Instance] = []
+        while part := rows.page(db, models.Instance, [], rows.Page(2, seen[-1].uuid if seen else None, sort), "uuid"):
+            seen += part
+        with pytest.raises(exceptions.MarkerNotFound):
+            rows.page(db, models.Instance, [], rows.Page(marker="nobody"), "uuid")
+    assert [row.id for row in seen] == [row.id for row in whole]
+    assert len(seen) == 5 and (seen[0].task_state is None) is not descending
