@@ -1,0 +1,274 @@
+"""The laboratory as a whole: up, down, and the way for programs to work in it."""
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from labkit import api, fabric, guest_image, libvirt_host, machine, mountpoints, packages, processes, rabbitmq, seed, services
+from labkit.commands import run, wait_until
+from labkit.errors import LabError
+from labkit.layout import VENV, Layout, Machine
+from labkit.locks import locked_folder
+from labkit.progress import Progress
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the laboratory in a folder was asked to be; kept there, readable by its owner only."""
+
+    hosts: int = 2
+    with_services: bool = True
+    options: services.Options = field(default_factory=services.Options)
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+    @classmethod
+    def load(cls, path: Path) -> "Record | None":
+        try:
+            kept = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        return cls(**{**kept, "options": services.Options(**kept["options"])})
+
+    def save(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+
+class Lab:
+    """The laboratory whose state is in a folder, whether it is up or not."""
+
+    def __init__(self, state: Path) -> None:
+        self.record = Record.load(state / "lab.json")
+        self.layout = Layout(state, self.record.hosts if self.record else 2)
+
+    # Up
+
+    def up(
+        self, *, hosts: int | None = None, with_services: bool = True, options: services.Options | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Bring everything up that is not, and wait until it answers. StepFailed says what did not, and which log to read."""
+        if os.geteuid() != 0:
+            raise LabError("only root can make namespaces and run libvirt's daemons: try sudo")
+        progress = progress or Progress(quiet=True)
+        with locked_folder(self.layout.state):
+            self._remember(hosts, with_services, options)
+            image = self._gather(progress, with_services)
+            self._build_machines(progress)
+            self._start_hosts(progress)
+            if with_services:
+                self._start_services(progress, image)
+            else:
+                self._wait_for_broker(progress)
+
+    def _remember(self, hosts: int | None, with_services: bool, options: services.Options | None) -> None:
+        state = self.layout.state
+        if not self.layout.record.exists() and any(state.iterdir()):
+            raise LabError(f"{state} has files that are not a laboratory's: choose an empty folder")
+        before = Record.load(self.layout.record)
+        record = before or Record()
+        if hosts and before and hosts != before.hosts and fabric.namespaces_of(self.layout):
+            raise LabError(f"the laboratory has {before.hosts} hosts: take it down before changing that")
+        self.record = replace(
+            record, hosts=hosts or record.hosts, with_services=with_services or (before is not None and before.with_services),
+            options=options or record.options,
+        )
+        self.layout = Layout(state, self.record.hosts)
+        self.record.save(self.layout.record)
+
+    def _gather(self, progress: Progress, with_services: bool) -> Path:
+        with progress.step("Debian packages"):
+            packages.ensure_packages()
+        if with_services:
+            with progress.step("virtual environment"):
+                packages.ensure_venv()
+        with progress.step("guest image"):
+            image = guest_image.ensure_image()
+            for folder in (self.layout.logs, self.layout.run, self.layout.images):
+                folder.mkdir(exist_ok=True)
+            return image
+
+    def _build_machines(self, progress: Progress) -> None:
+        layout = self.layout
+        if all(machine.is_alive(layout, each) for each in layout.machines):
+            return
+        with progress.step("network"):
+            self._clear()
+            mountpoints.acquire(layout, machine.MOUNT_POINTS)
+            fabric.build(layout)
+        for each in layout.machines:
+            with progress.step(f"machine {each.name}", layout.log_of(each, "init")):
+                machine.prepare(layout, each)
+                if not each.is_controller:
+                    libvirt_host.configure(each)
+                machine.boot(layout, each)
+
+    def _start_hosts(self, progress: Progress) -> None:
+        """Everything that is slow to start is started first and waited for together."""
+        layout = self.layout
+        if not machine.daemon_runs(layout, layout.controller, rabbitmq.DAEMON):
+            rabbitmq.start(layout, self._record.password)
+        for host in layout.hosts:
+            if not machine.daemon_runs(layout, host, libvirt_host.DAEMON):
+                libvirt_host.start(layout, host)
+        for number, host in enumerate(layout.hosts):
+            other = layout.hosts[number - 1] if len(layout.hosts) > 1 else layout.controller
+            answers = functools.partial(libvirt_host.answers, layout, host, asked_from=other)
+            self._wait(progress, f"libvirtd of {host.name} answers {other.name}", host, libvirt_host.DAEMON, answers, 30)
+
+    def _wait_for_broker(self, progress: Progress) -> None:
+        self._wait(progress, "RabbitMQ lets us in", self.layout.controller, rabbitmq.DAEMON,
+                   lambda: rabbitmq.answers(self.layout, self._record.password), 90)
+
+    def _start_services(self, progress: Progress, image: Path) -> None:
+        layout, controller = self.layout, self.layout.controller
+        for each in layout.machines:
+            services.configure(layout, each, self._record.password, self._record.options)
+        with progress.step("database"):
+            seed.sync_database(layout)
+            seed.create_token(layout)
+        with progress.step("flavors, network, image"):
+            seed.create_resources(layout, seed.fill_image_folder(layout, image))
+        self._wait_for_broker(progress)
+        for each in layout.machines:
+            for name in services.of(each):
+                if not machine.daemon_runs(layout, each, name):
+                    services.start(layout, each, name)
+        self._wait(progress, "API answers", controller, "api", lambda: api.answers(layout), 60)
+        self._wait_for_services(progress)
+
+    def _wait_for_services(self, progress: Progress) -> None:
+        token = seed.token_of(self.layout)
+        for each in (self.layout.controller, *self.layout.hosts):
+            name = "conductor" if each.is_controller else "compute"
+            wanted = f"{name} on {each.name}"
+
+            def ready(wanted: str = wanted) -> bool:
+                missing = api.missing_services(self.layout, token)
+                return wanted not in missing and not any("list of services" in entry for entry in missing)
+
+            self._wait(progress, f"{wanted} is up", each, name, ready, 60)
+
+    def _wait(
+        self, progress: Progress, title: str, each: Machine, daemon: str, condition: Callable[[], bool], timeout_s: float
+    ) -> None:
+        with progress.step(title, self.layout.log_of(each, daemon)):
+            wait_until(condition, timeout_s, title, interval_s=0.1,
+                       still_possible=lambda: machine.daemon_runs(self.layout, each, daemon))
+
+    @property
+    def _record(self) -> Record:
+        if self.record is None:
+            raise LabError(f"no laboratory in {self.layout.state}: `tools/lab up`")
+        return self.record
+
+    # Down
+
+    def down(self, progress: Progress | None = None) -> None:
+        """End every process, then remove namespaces, mounts and files. Works from any state, also without a record."""
+        progress = progress or Progress(quiet=True)
+        with locked_folder(self.layout.state):
+            with progress.step("processes, mounts, namespaces"):
+                self._clear()
+                mountpoints.release(self.layout)
+            with progress.step("files"):
+                self._remove_files()
+        self.record = None
+
+    def _clear(self) -> None:
+        processes.kill_all(self.layout)
+        fabric.remove(fabric.namespaces_of(self.layout))
+
+    def _remove_files(self) -> None:
+        state = self.layout.state
+        if self.layout.record.exists():
+            shutil.rmtree(state)
+        else:
+            with contextlib.suppress(OSError):  # not ours unless it is empty
+                state.rmdir()
+
+    # Working in it
+
+    def machine(self, name: str) -> Machine:
+        return self.layout.machine(name)
+
+    def command(self, name: str, argv: Sequence[str], cwd: str | None = None) -> list[str]:
+        """The command line that runs `argv` on a machine, from anywhere."""
+        return machine.entering(self.layout, self.machine(name), argv, cwd)
+
+    def environment(self, administrator: bool = False) -> dict[str, str]:
+        """The environment for commands on a machine, with the administrator's credentials if asked."""
+        environ = {**machine.environment(), "NBM_LAB": str(self.layout.state)}
+        if administrator:
+            environ |= services.read_credentials(self.layout.credentials) if self.layout.credentials.exists() else {}
+        return environ
+
+    def run(
+        self, name: str, argv: Sequence[str], *, check: bool = True, timeout_s: float = 600, administrator: bool = False,
+        env: Mapping[str, str] | None = None, input: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program on a machine to its end; CommandFailed unless it ends with 0 or `check` is off."""
+        environ = {**self.environment(administrator), **(env or {})}
+        return run(self.command(name, argv), env=environ, check=check, timeout_s=timeout_s, input=input)
+
+    def popen(self, name: str, argv: Sequence[str], *, administrator: bool = False, **options: Any) -> subprocess.Popen[Any]:
+        """Start a program on a machine; `options` are Popen's."""
+        return subprocess.Popen(self.command(name, argv), env=self.environment(administrator), **options)
+
+    def nova(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the `nova` client as the administrator."""
+        return self.run("controller", [*NOVA, *arguments], administrator=True, **options)
+
+    def inside_network(self, name: str = "controller") -> contextlib.AbstractContextManager[None]:
+        """This thread's new sockets belong to the machine's network while the context lasts."""
+        return fabric.inside(self.machine(name).namespace)
+
+    # Services
+
+    def start(self, name: str, service: str) -> None:
+        """Start one daemon again: rabbitmq, libvirtd or a service of ours."""
+        each = self.machine(name)
+        if service == rabbitmq.DAEMON and each.is_controller:
+            rabbitmq.start(self.layout, self._record.password)
+        elif service == libvirt_host.DAEMON and not each.is_controller:
+            libvirt_host.start(self.layout, each)
+        elif service in services.of(each):
+            services.start(self.layout, each, service)
+        else:
+            raise LabError(f"{name} has no service {service!r}; it has {', '.join(self.services_of(each))}")
+
+    def stop(self, name: str, service: str, timeout_s: float = 15) -> None:
+        machine.stop_daemon(self.layout, self.machine(name), service, timeout_s)
+
+    def kill(self, name: str, service: str, number: int) -> None:
+        """Send a signal to one daemon's process group."""
+        machine.signal_daemon(self.layout, self.machine(name), service, number)
+
+    def restart(self, name: str, service: str) -> None:
+        if machine.daemon_runs(self.layout, self.machine(name), service):
+            self.stop(name, service)
+        self.start(name, service)
+
+    def cut(self, name: str, network: str = "management") -> None:
+        """Pull a host's cable, until `heal`."""
+        fabric.cut(self.layout, self.machine(name), network)
+
+    def heal(self, name: str, network: str = "management") -> None:
+        fabric.heal(self.layout, self.machine(name), network)
+
+    def services_of(self, each: Machine) -> tuple[str, ...]:
+        """The daemons that the machine should have."""
+        own = services.of(each) if self._record.with_services else ()
+        return (rabbitmq.DAEMON if each.is_controller else libvirt_host.DAEMON, *own)
+
+
+# The client says at length that it is deprecated, and its libraries likewise.
+NOVA = (str(VENV / "bin/python"), "-W", "ignore", str(VENV / "bin/nova"))

@@ -1,0 +1,70 @@
+"""What an administrator sets up once before the first server: tables, a token, flavors, a network and an image."""
+
+import json
+from pathlib import Path
+
+from labkit import machine, services
+from labkit.commands import output, run
+from labkit.errors import LabError
+from labkit.fabric import GUEST_BRIDGE
+from labkit.layout import Layout
+
+FLAVORS = (
+    ("m1.tiny", ["--memory-mib", "256", "--vcpus", "1", "--root-gib", "1"]),
+    ("m1.small", ["--memory-mib", "512", "--vcpus", "1", "--root-gib", "2"]),
+)
+IMAGE, NETWORK = "guest", "tenant"
+
+
+def manage(layout: Layout, *arguments: str) -> str:
+    """What `nova-blockmigrate-manage` prints for these arguments."""
+    argv = machine.entering(layout, layout.controller, [services.command("manage"), *arguments], "/")
+    return output(argv, env=machine.environment())
+
+
+def sync_database(layout: Layout) -> None:
+    manage(layout, "db", "sync")
+
+
+def create_token(layout: Layout) -> None:
+    """The administrator's token; the service keeps only its hash, so the clear text is kept in the credentials file."""
+    if layout.credentials.exists():
+        return
+    token = manage(layout, "token", "create", "--project", "admin", "--user", "admin", "--role", "admin").split()[-1]
+    layout.credentials.touch(mode=0o600)
+    layout.credentials.write_text(services.credentials(layout, token))
+
+
+def create_resources(layout: Layout, image: Path) -> None:
+    """Flavors, the tenant network and the guest image, each when it is not there yet."""
+    flavors = _names(layout, "flavor")
+    for name, size in FLAVORS:
+        if name not in flavors:
+            manage(layout, "flavor", "create", "--name", name, *size)
+    if NETWORK not in _names(layout, "network"):
+        manage(layout, "network", "create", "--name", NETWORK, "--bridge", GUEST_BRIDGE, "--cidr", layout.tenant_cidr)
+    if IMAGE not in _names(layout, "image"):
+        manage(layout, "image", "create", "--name", IMAGE, "--disk-format", "qcow2", "--file", str(image))
+
+
+def _names(layout: Layout, kind: str) -> set[str]:
+    listed = manage(layout, kind, "list", "--json")
+    try:
+        return {str(entry["name"]) for entry in json.loads(listed)}
+    except (ValueError, TypeError, KeyError) as error:
+        raise LabError(f"`{kind} list --json` printed no list of objects with names: {listed[:300]}") from error
+
+
+def token_of(layout: Layout) -> str:
+    """The administrator's token, or an empty text before there is one."""
+    if not layout.credentials.exists():
+        return ""
+    return services.read_credentials(layout.credentials).get("OS_TOKEN", "")
+
+
+def fill_image_folder(layout: Layout, image: Path) -> Path:
+    """A place in the laboratory's own folder where every machine sees the image."""
+    target = layout.images / image.name
+    if not target.exists():
+        run(["cp", "--reflink=auto", "--sparse=always", str(image), str(target)])
+    return target

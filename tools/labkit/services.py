@@ -1,0 +1,91 @@
+"""Our services in the laboratory: their configuration files, as an administrator would write them, and their start."""
+
+import configparser
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit import machine
+from labkit.layout import API_PORT, CONFIGURATION, IMAGES, INSTANCES, PRODUCT_STATE, VENV, Layout, Machine
+from labkit.rabbitmq import transport_url
+
+CONTROLLER_SERVICES, HOST_SERVICES = ("conductor", "api"), ("compute",)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `up` can be asked for. An empty database means SQLite in the controller's state folder."""
+
+    concurrency: str = "eventlet"
+    database: str = ""
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{PRODUCT_STATE}/nova-blockmigrate.sqlite"
+
+
+def of(each: Machine) -> tuple[str, ...]:
+    """Names of our services on a machine."""
+    return CONTROLLER_SERVICES if each.is_controller else HOST_SERVICES
+
+
+def command(name: str) -> str:
+    return str(VENV / "bin" / f"nova-blockmigrate-{name}")
+
+
+def configure(layout: Layout, each: Machine, password: str, options: Options) -> None:
+    """Write the machine's nova-blockmigrate.conf; it holds the broker's password."""
+    path = each.folder / "etc/nova-blockmigrate.conf"
+    path.touch(mode=0o600)
+    path.write_text(configuration(each, password, options))
+
+
+def configuration(each: Machine, password: str, options: Options) -> str:
+    sections: dict[str, Mapping[str, object]] = {
+        "DEFAULT": {
+            "transport_url": transport_url(password), "host": each.name, "my_ip": each.management_ip, "state_path": PRODUCT_STATE,
+            "instances_path": INSTANCES, "compute_driver": "libvirt", "concurrency": options.concurrency,
+        },
+        "image": {"local_directory": IMAGES},
+    }
+    if each.is_controller:
+        sections["database"] = {"connection": options.database_url}
+        sections["api"] = {"listen": "0.0.0.0", "listen_port": API_PORT, "auth_strategy": "token_file",
+                           "token_file": f"{CONFIGURATION}/tokens.json"}
+    else:
+        # Emulation, and a model that every QEMU offers: the machine below need not have KVM.
+        sections["libvirt"] = {"virt_type": "qemu", "cpu_mode": "custom", "cpu_models": "qemu64",
+                               "live_migration_uri": "qemu+tcp://%s/system", "live_migration_inbound_addr": each.management_ip}
+    return _to_ini(sections)
+
+
+def _to_ini(sections: Mapping[str, Mapping[str, object]]) -> str:
+    parser = configparser.RawConfigParser(default_section="")
+    for name, options in sections.items():
+        parser[name] = {key: str(value) for key, value in options.items()}
+    text = io.StringIO()
+    parser.write(text)
+    return text.getvalue()
+
+
+def start(layout: Layout, each: Machine, name: str) -> None:
+    machine.start_daemon(layout, each, name, [command(name)], {**machine.environment({}), "PYTHONUNBUFFERED": "1"})
+
+
+def credentials(layout: Layout, token: str) -> str:
+    """What an administrator sources, in a shell inside the controller."""
+    exports = "".join(f"export {name}={value}\n" for name, value in credential_variables(layout, token).items())
+    return f"# For `tools/lab run`, or a shell inside the controller.\n{exports}"
+
+
+def credential_variables(layout: Layout, token: str) -> dict[str, str]:
+    return {
+        "OS_AUTH_TYPE": "admin_token", "OS_TOKEN": token, "OS_ENDPOINT": layout.endpoint, "OS_AUTH_URL": layout.endpoint,
+        "OS_PROJECT_NAME": "admin", "OS_IDENTITY_API_VERSION": "2",
+    }
+
+
+def read_credentials(path: Path) -> dict[str, str]:
+    lines = (line.removeprefix("export ") for line in path.read_text().splitlines() if line.startswith("export "))
+    return dict(line.split("=", 1) for line in lines)
