@@ -14,16 +14,17 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 
-from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate import concurrency, exceptions, rpc
 from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import DESTINATION, MigrationJobs
-from nova_blockmigrate.conductor.rpcapi import ConductorAPI
 from nova_blockmigrate.context import RequestContext, service_context
-from nova_blockmigrate.objects import MigrationPlan, MigrationStatus, from_primitive
+from nova_blockmigrate.objects import HostResources, MigrationPlan, MigrationStatus, from_primitive, to_primitive
 from nova_blockmigrate.virt.driver import ComputeDriver
 
 LOG = log.getLogger(__name__)
+
+ANSWER_TIME_S = 5
 
 
 class Reporter:
@@ -41,7 +42,7 @@ class Reporter:
         self._records = records
         self._jobs = jobs
         self._migrations = migrations
-        self._conductor = ConductorAPI(conf)
+        self._conductors = rpc.client(conf, rpc.CONDUCTOR_TOPIC).prepare(timeout=ANSWER_TIME_S)
         self._heard = True
 
     def report(self) -> None:
@@ -49,7 +50,7 @@ class Reporter:
         context = service_context()
         try:
             resources = concurrency.run_native(self._driver.get_available_resource)
-            over = self._conductor.report_host(context, resources, list(self._records.all()))
+            over = self._report(context, resources)
         except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, exceptions.BlockMigrateError) as error:
             if self._heard:
                 LOG.warning("No report of %s reached a conductor: %s", self._host, error)
@@ -60,6 +61,12 @@ class Reporter:
         self._heard = True
         for migration_uuid, status in over.items():
             self._clear(context, migration_uuid, MigrationStatus(status))
+
+    def _report(self, context: RequestContext, resources: HostResources) -> dict[str, str]:
+        answer: dict[str, str] = self._conductors.call(
+            context, "report_host", resources=to_primitive(resources), migration_uuids=list(self._records.all())
+        )
+        return answer
 
     def _clear(self, context: RequestContext, migration_uuid: str, status: MigrationStatus) -> None:
         record = self._records.get(migration_uuid)

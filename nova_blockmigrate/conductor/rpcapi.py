@@ -1,4 +1,4 @@
-"""What the API and the hosts ask of the conductors; any of them takes the message."""
+"""What the API asks of the conductors; any of them takes the message."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from oslo_config import cfg
 
 from nova_blockmigrate import rpc
 from nova_blockmigrate.context import RequestContext
-from nova_blockmigrate.objects import HostResources, to_primitive
 
-REPORT_TIMEOUT_S = 5
 CHECKS_TIMEOUT_S = 60
 CONSOLE_TIMEOUT_S = 60
 
@@ -51,11 +49,3 @@ class ConductorAPI:
         client = self._client.prepare(timeout=CONSOLE_TIMEOUT_S)
         output: str = client.call(context, "get_console_output", server_uuid=server_uuid, max_bytes=max_bytes)
         return output
-
-    def report_host(self, context: RequestContext, resources: HostResources, migration_uuids: list[str]) -> dict[str, str]:
-        """A host's sign of life; returns which of the migrations it names are over, with their final status."""
-        client = self._client.prepare(timeout=REPORT_TIMEOUT_S)
-        answer: dict[str, str] = client.call(
-            context, "report_host", resources=to_primitive(resources), migration_uuids=migration_uuids
-        )
-        return answer

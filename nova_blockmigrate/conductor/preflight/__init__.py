@@ -1,0 +1,7 @@
+"""The checks before a migration: small functions of facts, all of them run, in one report."""
+
+from nova_blockmigrate.conductor.preflight import article, storage  # noqa: F401 - registers the checks
+from nova_blockmigrate.conductor.preflight.facts import Facts, HostFacts
+from nova_blockmigrate.conductor.preflight.registry import CHECKS, Report, evaluate
+
+__all__ = ["CHECKS", "Facts", "HostFacts", "Report", "evaluate"]
