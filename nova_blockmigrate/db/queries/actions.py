@@ -82,3 +82,18 @@ def finish_event(
     rows.change_where(db, InstanceActionEvent, conditions, {"finish_time": finished, "result": result, "details": details})
     of_action = sa.select(InstanceActionEvent.action_id).where(*conditions).scalar_subquery()
     rows.change_where(db, InstanceAction, [InstanceAction.id == of_action], {"updated_at": finished})
+
+
+def end_open_events(
+    db: orm.Session,
+    instance_uuid: str,
+    request_id: str,
+    result: str,
+    details: str | None = None,
+    now: datetime.datetime | None = None,
+) -> None:
+    """End whatever part of an action is under way, as `finish_event` does."""
+    action = get(db, instance_uuid, request_id)
+    conditions = [InstanceActionEvent.action_id == action.id, InstanceActionEvent.finish_time.is_(None)]
+    values = {"finish_time": now or utcnow(), "result": result, "details": details}
+    rows.change_where(db, InstanceActionEvent, conditions, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import datetime
 import uuid as uuids
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -45,6 +45,18 @@ def in_progress(db: orm.Session, instance_uuid: str) -> Migration | None:
     """The migration that the server is in; there is one at most."""
     statement = sa.select(Migration).where(Migration.instance_uuid == instance_uuid, _UNFINISHED)
     return db.scalars(statement.order_by(Migration.id.desc()).limit(1)).first()
+
+
+def unfinished(db: orm.Session) -> list[Migration]:
+    """All migrations that are under way, oldest first."""
+    return list(db.scalars(sa.select(Migration).where(_UNFINISHED).order_by(Migration.id)))
+
+
+def final_statuses(db: orm.Session, uuids_asked: Sequence[str]) -> dict[str, str]:
+    """Of the migrations with these uuids those that are over, with their status; one that has no row counts as an error."""
+    found = {row.uuid: row.status for row in db.scalars(sa.select(Migration).where(Migration.uuid.in_(uuids_asked)))}
+    over = {uuid: status for uuid, status in found.items() if MigrationStatus(status).is_final}
+    return over | {uuid: MigrationStatus.ERROR.value for uuid in uuids_asked if uuid not in found}
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------

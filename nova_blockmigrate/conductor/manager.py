@@ -1,0 +1,77 @@
+"""What can be called on a conductor: the RPC endpoint. Its public methods are the whole list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate.conductor.runner import MigrationRunner
+from nova_blockmigrate.conductor.servers import ServerTasks
+from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.db import models, session
+from nova_blockmigrate.db.queries import compute_nodes, migrations, services
+from nova_blockmigrate.objects import HostResources, from_primitive
+
+
+class ConductorManager:
+    """Endpoint of the topic that all conductors share."""
+
+    def __init__(self, conf: cfg.ConfigOpts, runner: MigrationRunner, servers: ServerTasks) -> None:
+        self._conf = conf
+        self._runner = runner
+        self._servers = servers
+
+    # --- migrations -------------------------------------------------------------------------------------------------
+
+    def live_migrate(self, context: RequestContext, migration_id: int) -> None:
+        """Run an accepted migration, if no conductor does."""
+        self._runner.start(migration_id)
+
+    def live_migrate_after_checks(self, context: RequestContext, migration_id: int) -> None:
+        """The same, but return when the checks are over.
+
+        :raises BlockMigrateError: a check failed.
+        """
+        task = self._runner.start(migration_id)
+        if task is None:
+            return  # another conductor was faster: its findings are in the migration's row
+        task.checked.wait()
+        if task.check_error is not None:
+            raise task.check_error
+
+    def abort_migration(self, context: RequestContext, migration_id: int) -> None:
+        """Note the wish in the row, where the conductor that runs the migration sees it before each step, and tell the
+        source's host, where a transfer may be running."""
+        with session.writer() as db:
+            migration = migrations.update(db, migration_id, abort_requested=True)
+        self._runner.abort(context, migration)
+
+    def force_complete(self, context: RequestContext, migration_id: int) -> None:
+        """Not there yet."""
+        raise exceptions.Invalid("Forcing a migration to complete is not supported yet.")
+
+    # --- servers ----------------------------------------------------------------------------------------------------
+
+    def build_server(self, context: RequestContext, server_uuid: str) -> None:
+        concurrency.spawn("build", self._servers.build, context, server_uuid)
+
+    def delete_server(self, context: RequestContext, server_uuid: str) -> None:
+        concurrency.spawn("delete", self._servers.delete, context, server_uuid)
+
+    def server_action(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
+        concurrency.spawn(action, self._servers.act, context, server_uuid, action, arguments)
+
+    def get_console_output(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
+        return self._servers.console(context, server_uuid, max_bytes)
+
+    # --- hosts ------------------------------------------------------------------------------------------------------
+
+    def report_host(self, context: RequestContext, resources: dict[str, Any], migration_uuids: list[str]) -> dict[str, str]:
+        """A host lives. Returns those of the migrations it names that are over, with their final status."""
+        typed = from_primitive(HostResources, resources)
+        with session.writer() as db:
+            services.report(db, typed.host, compute_nodes.COMPUTE_BINARY, models.utcnow())
+            compute_nodes.report(db, typed)
+            return migrations.final_statuses(db, migration_uuids)

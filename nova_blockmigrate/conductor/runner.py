@@ -1,0 +1,85 @@
+"""The migrations that this conductor runs: takes leases, keeps them, takes over what nobody runs."""
+
+from __future__ import annotations
+
+import threading
+
+import oslo_messaging
+from oslo_log import log
+
+from nova_blockmigrate import concurrency
+from nova_blockmigrate.conductor.live_migrate import ABORTED, LiveMigrateTask, Surroundings
+from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.db import models, session
+from nova_blockmigrate.db.queries import migrations
+
+LOG = log.getLogger(__name__)
+
+
+class MigrationRunner:
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._around = surroundings
+        self._lock = threading.Lock()
+        self._tasks: dict[int, LiveMigrateTask] = {}
+
+    def start(self, migration_id: int) -> LiveMigrateTask | None:
+        """Run a migration if it is free; returns its task, also when it runs here already, or None."""
+        with self._lock:
+            if migration_id in self._tasks:
+                return self._tasks[migration_id]
+            if not self._take(migration_id):
+                return None
+            task = self._tasks[migration_id] = LiveMigrateTask(self._around, migration_id)
+        concurrency.spawn(f"migration-{migration_id}", self._run, migration_id, task)
+        return task
+
+    def abort(self, context: RequestContext, migration: models.Migration) -> None:
+        """Tell the source's host. Who does not hear it now is told by the row, before the next step."""
+        try:
+            self._around.computes.abort_transfer(context, migration.source_compute, migration.uuid, ABORTED)
+        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
+            LOG.warning("[migration %d] %s was not told to abort: %s", migration.id, migration.source_compute, error)
+
+    def take_over(self) -> None:
+        """Run what no living conductor runs: new requests whose message was lost, and what a dead conductor left."""
+        with session.reader() as db:
+            free = migrations.ids_without_owner(db, models.utcnow())
+        for migration_id in free:
+            self.start(migration_id)
+
+    def renew(self) -> None:
+        """Keep the leases of what runs here; a task that lost its lease finds out at its next transaction."""
+        with self._lock:
+            running = list(self._tasks)
+        for migration_id in running:
+            with session.writer() as db:
+                migrations.renew_lease(db, migration_id, self._around.owner, models.utcnow(), self._lease_s)
+
+    def give_up(self) -> None:
+        """This conductor stops: tasks end at their next call, and their leases are free at once."""
+        self._around.stopping.set()
+        with self._around.slot_released:
+            self._around.slot_released.notify_all()
+        with self._lock:
+            running = list(self._tasks)
+        for migration_id in running:
+            with session.writer() as db:
+                migrations.release_lease(db, migration_id, self._around.owner)
+
+    @property
+    def _lease_s(self) -> float:
+        lease_s: float = self._around.conf.conductor.lease_time
+        return lease_s
+
+    def _take(self, migration_id: int) -> bool:
+        with session.writer() as db:
+            return migrations.take_lease(db, migration_id, self._around.owner, models.utcnow(), self._lease_s)
+
+    def _run(self, migration_id: int, task: LiveMigrateTask) -> None:
+        try:
+            task.run()
+        except Exception:  # the border of a task: another try comes when its lease runs out
+            LOG.exception("[migration %d] its task failed; it is taken up again", migration_id)
+        finally:
+            with self._lock:
+                self._tasks.pop(migration_id, None)

@@ -1,0 +1,145 @@
+"""What is done to servers besides moving them: build, delete, start, stop and the like, one job of a host each."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_blockmigrate import exceptions
+from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.conductor import hosts, scheduler
+from nova_blockmigrate.conductor.settings import candidates, server_of
+from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.db import models, session
+from nova_blockmigrate.db.queries import actions, compute_nodes, instances, networks
+from nova_blockmigrate.objects import PowerState, StepReport, TaskState, VmState, to_primitive
+
+LOG = log.getLogger(__name__)
+
+JOB_WAIT_S = 10.0
+RESULT = {
+    "start": VmState.ACTIVE,
+    "stop": VmState.STOPPED,
+    "reboot": VmState.ACTIVE,
+    "pause": VmState.PAUSED,
+    "unpause": VmState.ACTIVE,
+    "suspend": VmState.SUSPENDED,
+    "resume": VmState.ACTIVE,
+}
+"""The state a server is in after an action that succeeded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerTasks:
+    """Runs actions on servers. Each method is one action from its first to its last database write."""
+
+    conf: cfg.ConfigOpts
+    computes: ComputeAPI
+    stopping: threading.Event
+
+    def build(self, context: RequestContext, server_uuid: str) -> None:
+        """Choose a host and have the server made there; ends active, or in error with a fault that says why."""
+        try:
+            instance = self._place(server_uuid)
+            self._event(context, instance, "compute__do_build_and_run_instance")
+            power_state = self._ask(context, instance, "build", {})
+        except (hosts.JobFailed, exceptions.BlockMigrateError) as error:
+            LOG.error("[server %s] could not be built: %s", server_uuid, error)
+            self._fail(context, server_uuid, str(error), vm_state=VmState.ERROR.value)
+            return
+        self._succeed(
+            context,
+            server_uuid,
+            vm_state=VmState.ACTIVE.value,
+            power_state=power_state,
+            launched_at=models.utcnow(),
+        )
+        LOG.info("[server %s] built on %s", server_uuid, instance.host)
+
+    def delete(self, context: RequestContext, server_uuid: str) -> None:
+        """Remove the server from its host, then from the lists. While its host is silent it stays, in task deleting."""
+        with session.reader() as db:
+            instance = instances.get(db, server_uuid)
+        if instance.host is not None:
+            self._event(context, instance, "compute_terminate_instance")
+            try:
+                self._ask(context, instance, "delete", {})
+            except hosts.JobFailed as error:
+                LOG.error("[server %s] could not be deleted: %s", server_uuid, error)
+                self._fail(context, server_uuid, str(error), vm_state=VmState.ERROR.value)
+                return
+        with session.writer() as db:
+            actions.end_open_events(db, server_uuid, context.request_id, "Success")
+            actions.finish(db, server_uuid, context.request_id)
+            networks.release_ports(db, instance.id)
+            instances.mark_deleted(db, server_uuid)
+        LOG.info("[server %s] deleted", server_uuid)
+
+    def act(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
+        """start, stop, reboot, pause, unpause, suspend or resume; a failure leaves the state as it was."""
+        with session.reader() as db:
+            instance = instances.get(db, server_uuid)
+        self._event(context, instance, f"compute_{action}_instance")
+        try:
+            power_state = self._ask(context, instance, action, arguments)
+        except hosts.JobFailed as error:
+            LOG.error("[server %s] %s failed: %s", server_uuid, action, error)
+            self._fail(context, server_uuid, str(error))
+            return
+        self._succeed(context, server_uuid, vm_state=RESULT[action].value, power_state=power_state)
+
+    def console(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
+        with session.reader() as db:
+            instance = instances.get(db, server_uuid)
+        if instance.host is None:
+            raise exceptions.Conflict(f"Instance {server_uuid} is on no host: it has no console.")
+        return self.computes.get_console_output(context, instance.host, to_primitive(server_of(instance)), max_bytes)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _place(self, server_uuid: str) -> models.Instance:
+        """Give the server a host: the one its user named, or the best.
+
+        :raises NoValidHost: there is none.
+        """
+        with session.writer() as db:
+            instance = instances.get(db, server_uuid)
+            known = candidates(self.conf, db, models.utcnow())
+            ranked = scheduler.rank(known, instance.memory_mib)
+            host = instance.requested_host or (ranked[0] if ranked else None)
+            if host not in ranked:
+                others = frozenset(one.host for one in known if instance.requested_host not in (None, one.host))
+                raise exceptions.NoValidHost(reason=scheduler.why_none(known, instance.memory_mib, exclude=others))
+            node = compute_nodes.get_by_host(db, host)
+            return instances.update(db, server_uuid, host=host, node=node.hypervisor_hostname, task_state=TaskState.SPAWNING.value)
+
+    def _ask(self, context: RequestContext, instance: models.Instance, job: str, arguments: dict[str, Any]) -> int:
+        host, server = instance.host or "", to_primitive(server_of(instance))
+
+        def call() -> StepReport:
+            return self.computes.run_server_job(context, host, job, server, arguments, JOB_WAIT_S)
+
+        patience_s = self.conf.conductor.host_timeout
+        power_state = hosts.ask_until_done(hosts.Asking(host, job, call, self.stopping, patience_s))
+        return int(PowerState(power_state))
+
+    def _event(self, context: RequestContext, instance: models.Instance, name: str) -> None:
+        with session.writer() as db:
+            actions.start_event(db, instance.uuid, context.request_id, name, instance.host)
+
+    def _succeed(self, context: RequestContext, server_uuid: str, **values: Any) -> None:
+        with session.writer() as db:
+            instances.update(db, server_uuid, task_state=None, fault=None, **values)
+            actions.end_open_events(db, server_uuid, context.request_id, "Success")
+            actions.finish(db, server_uuid, context.request_id)
+
+    def _fail(self, context: RequestContext, server_uuid: str, reason: str, **values: Any) -> None:
+        fault = {"code": 500, "created": models.utcnow().isoformat() + "Z", "message": reason}
+        with session.writer() as db:
+            instances.update(db, server_uuid, task_state=None, fault=fault, **values)
+            actions.end_open_events(db, server_uuid, context.request_id, "Error", reason)
+            actions.finish(db, server_uuid, context.request_id, reason)

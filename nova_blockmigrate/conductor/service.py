@@ -1,0 +1,68 @@
+"""The conductor service: puts its parts together, starts and stops them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_log import log
+from oslo_service import loopingcall
+
+from nova_blockmigrate import rpc
+from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.conductor.live_migrate import Surroundings
+from nova_blockmigrate.conductor.manager import ConductorManager
+from nova_blockmigrate.conductor.runner import MigrationRunner
+from nova_blockmigrate.conductor.servers import ServerTasks
+from nova_blockmigrate.db import models, session
+from nova_blockmigrate.db.queries import services
+
+LOG = log.getLogger(__name__)
+
+BINARY = "nova-conductor"
+
+
+class ConductorService:
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf
+        self._stopping = threading.Event()
+        self._runner: MigrationRunner | None = None
+        self._server: oslo_messaging.MessageHandlingServer | None = None
+        self._periodic: list[loopingcall.FixedIntervalLoopingCall] = []
+
+    def start(self) -> None:
+        session.configure(self._conf)
+        computes = ComputeAPI(self._conf)
+        owner = f"{self._conf.host}/{os.getpid()}/{int(time.time())}"
+        surroundings = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition())
+        runner = self._runner = MigrationRunner(surroundings)
+        manager = ConductorManager(self._conf, runner, ServerTasks(self._conf, computes, self._stopping))
+        self._server = rpc.server(self._conf, rpc.CONDUCTOR_TOPIC, self._conf.host, manager)
+        self._server.start()
+        self._every(self._conf.report_interval, self._report)
+        self._every(self._conf.conductor.lease_time / 3, runner.renew)
+        self._every(self._conf.conductor.takeover_interval, runner.take_over)
+        LOG.info("Conductor %s is ready", owner)
+
+    def stop(self) -> None:
+        """Leave what runs to other conductors: hosts go on with their jobs meanwhile."""
+        if self._server is not None:
+            self._server.stop()
+        for call in self._periodic:
+            call.stop()
+        if self._runner is not None:
+            self._runner.give_up()
+        if self._server is not None:
+            self._server.wait()
+
+    def _every(self, seconds: float, function: object) -> None:
+        call = loopingcall.FixedIntervalLoopingCall(function)
+        call.start(interval=seconds, stop_on_exception=False)
+        self._periodic.append(call)
+
+    def _report(self) -> None:
+        with session.writer() as db:
+            services.report(db, self._conf.host, BINARY, models.utcnow())
