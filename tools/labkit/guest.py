@@ -6,7 +6,7 @@ import socket
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 SECTOR = 512
 # See tools/guest/records.h and agent.c.
 ROOT_RECORDS_AT, VOLUME_RECORDS_AT = 64 * MIB, 1 * MIB
-_MAGIC = b"NBMREC01"
+_MAGIC, _EMPTY = b"NBMREC01", bytes(SECTOR)
 
 EnterNetwork = Callable[[], contextlib.AbstractContextManager[None]]
 Prefix = Callable[[Sequence[str]], list[str]]
@@ -115,22 +115,30 @@ def parse_record(sector: bytes) -> Record | None:
     return Record(number, uptime_us / 1e6, sector[24:64].rstrip(b"\0").decode())
 
 
-def judge(sectors: Iterator[bytes]) -> Verdict:
-    """Judge consecutive sectors of a record area, the first of which should hold record 1."""
-    first = last = good = corrupt = corrupt_so_far = 0
-    for position, sector in enumerate(sectors, start=1):
-        record = parse_record(sector)
-        if record and record.number == position:
-            first = first or position
-            last, good, corrupt = position, good + 1, corrupt_so_far
-        elif any(sector):
-            corrupt_so_far += 1
+def judge(blocks: Iterable[bytes]) -> Verdict:
+    """Judge a record area, given in blocks of whole sectors; the first sector should hold record 1."""
+    first = last = good = corrupt = corrupt_so_far = position = 0
+    for block in blocks:
+        if block == bytes(len(block)):
+            position += len(block) // SECTOR
+            continue
+        for start in range(0, len(block), SECTOR):
+            position += 1
+            sector = block[start:start + SECTOR]
+            if sector == _EMPTY:
+                continue
+            record = parse_record(sector)
+            if record and record.number == position:
+                first = first or position
+                last, good, corrupt = position, good + 1, corrupt_so_far
+            else:
+                corrupt_so_far += 1
     # What is damaged beyond the last good record counts, too: it may have been one.
     return Verdict(first, last, missing=last - good - corrupt, corrupt=corrupt_so_far)
 
 
 def records(image: str | Path, prefix: Prefix = list, records_at: int = ROOT_RECORDS_AT) -> Iterator[bytes]:
-    """The sectors of a qcow2 image's record area. `prefix` makes a command run where the image's path is valid.
+    """The record area of a qcow2 image, in blocks. `prefix` makes a command run where the image's path is valid.
 
     An image that a running QEMU writes to is read as it happens to be on disk: judge it after the guest was stopped or has left.
     """
@@ -141,8 +149,7 @@ def records(image: str | Path, prefix: Prefix = list, records_at: int = ROOT_REC
         commands.run(prefix(["qemu-img", "convert", "-U", "--image-opts", source, "-O", "raw", str(raw)]))
         with raw.open("rb") as stream:
             while block := stream.read(MIB):
-                for start in range(0, len(block), SECTOR):
-                    yield block[start:start + SECTOR]
+                yield block
 
 
 def verify_records(image: str | Path, prefix: Prefix = list, records_at: int = ROOT_RECORDS_AT) -> Verdict:

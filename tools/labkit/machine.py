@@ -55,6 +55,7 @@ def boot(layout: Layout, machine: Machine) -> None:
         process = subprocess.Popen(
             ["ip", "netns", "exec", machine.namespace, "unshare", "-m", "-u", sys.executable, "-I", str(init), str(_spec(machine))],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
+            env={**environment({}), "HOME": "/root"},  # daemons start as from a boot, not from somebody's shell
         )
     _pid_file(layout, machine).write_text(str(process.pid))
     try:

@@ -70,7 +70,7 @@ def _to_ini(sections: Mapping[str, Mapping[str, object]]) -> str:
 
 
 def start(layout: Layout, each: Machine, name: str) -> None:
-    machine.start_daemon(layout, each, name, [command(name)], {**machine.environment({}), "PYTHONUNBUFFERED": "1"})
+    machine.start_daemon(layout, each, name, [command(name)], {"PYTHONUNBUFFERED": "1"})
 
 
 def credentials(layout: Layout, token: str) -> str:
