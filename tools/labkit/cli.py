@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from labkit import console, status
 from labkit.errors import LabError, StepFailed
+from labkit.fabric import NETWORKS
 from labkit.lab import NOVA, Lab
 from labkit.layout import CONTROLLER, state_folder
 from labkit.progress import Progress, tail
@@ -126,15 +127,21 @@ def show_log(lab: Lab, arguments: list[str]) -> int:
     os.execvp("tail", ["tail", "-n", "+1" if not follow else "50", *(["-F"] if follow else []), str(path)])
 
 
+def _cable_argument(command: str, arguments: list[str]) -> tuple[str, str]:
+    if not 1 <= len(arguments) <= 2:
+        raise LabError(f"{command} HOST [{'|'.join(NETWORKS)}]")
+    return arguments[0], arguments[1] if len(arguments) == 2 else NETWORKS[0]
+
+
 def cut(lab: Lab, arguments: list[str]) -> int:
     """pull a host's cable: cut compute1 [management|tenant]"""
-    lab.cut(*arguments)
+    lab.cut(*_cable_argument("cut", arguments))
     return 0
 
 
 def heal(lab: Lab, arguments: list[str]) -> int:
     """plug a host's cable in again: heal compute1 [management|tenant]"""
-    lab.heal(*arguments)
+    lab.heal(*_cable_argument("heal", arguments))
     return 0
 
 

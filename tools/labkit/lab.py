@@ -136,7 +136,7 @@ class Lab:
             seed.sync_database(layout)
             seed.create_token(layout)
         with progress.step("flavors, network, image"):
-            seed.create_resources(layout, seed.fill_image_folder(layout, image))
+            seed.create_resources(layout, image)
         self._wait_for_broker(progress)
         for each in layout.machines:
             for name in services.of(each):

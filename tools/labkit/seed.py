@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from labkit import machine, services
-from labkit.commands import output, run
+from labkit.commands import output
 from labkit.errors import LabError
 from labkit.fabric import GUEST_BRIDGE
 from labkit.layout import Layout
@@ -60,11 +60,3 @@ def token_of(layout: Layout) -> str:
     if not layout.credentials.exists():
         return ""
     return services.read_credentials(layout.credentials).get("OS_TOKEN", "")
-
-
-def fill_image_folder(layout: Layout, image: Path) -> Path:
-    """A place in the laboratory's own folder where every machine sees the image."""
-    target = layout.images / image.name
-    if not target.exists():
-        run(["cp", "--reflink=auto", "--sparse=always", str(image), str(target)])
-    return target
