@@ -15,6 +15,7 @@ OPTIONS = {
         cfg.HostAddressOpt(
             "host",
             default=socket.gethostname(),
+            sample_default="<name of this host>",
             help="Name of this host: what clients give as the destination, and what `live_migration_uri` is filled with. "
             "Other hosts must be able to resolve it.",
         ),
