@@ -24,7 +24,7 @@ ALLOWED_REMOTE_MODULES = ["nova_blockmigrate.exceptions"]
 _transport: oslo_messaging.Transport | None = None
 
 
-class ContextSerializer(oslo_messaging.Serializer):
+class ContextSerializer(oslo_messaging.Serializer):  # type: ignore[misc]
     """Carries the request context; arguments pass as they are."""
 
     def serialize_entity(self, ctxt: Any, entity: Any) -> Any:

@@ -27,9 +27,12 @@ def register(conf: cfg.ConfigOpts) -> None:
 def load(argv: list[str], default_config_files: list[str] | None = None) -> cfg.ConfigOpts:
     """Read configuration files and command line, and set logging up.
 
+    The object is oslo.config's global one: oslo.messaging and others register options of theirs with no other.
+
     :raises oslo_config.cfg.Error: a value does not parse; the message names it.
     """
-    conf = cfg.ConfigOpts()
+    conf = cfg.CONF
+    conf.reset()
     log.register_options(conf)
     register(conf)
     conf(argv, project=PROJECT, default_config_files=default_config_files)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import stevedore.driver
 from oslo_config import cfg
@@ -192,7 +192,7 @@ class ComputeDriver(abc.ABC):
 
 def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
     """The driver that `[DEFAULT] compute_driver` names."""
-    manager = stevedore.driver.DriverManager(
+    manager: Any = stevedore.driver.DriverManager(
         NAMESPACE, conf.compute_driver, invoke_on_load=True, invoke_args=(conf,), warn_on_missing_entrypoint=False
     )
     driver: ComputeDriver = manager.driver

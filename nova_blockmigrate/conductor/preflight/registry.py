@@ -80,14 +80,16 @@ class Report:
 
     @property
     def reason(self) -> str:
-        """All obstacles in words; empty when there are none."""
-        return " ".join(_sentence(finding) for finding in self.obstacles)
+        """What stands in the way, in words; empty when nothing does. What failed explains what could not be found out."""
+        causes = [finding for finding in self.obstacles if finding.result is CheckResult.FAILED] or self.obstacles
+        return " ".join(_sentence(finding) for finding in causes)
 
     def error(self) -> exceptions.BlockMigrateError | None:
-        """The first obstacle as an error with Nova's code, telling all of them."""
+        """The obstacles as one error, with the code that Nova gives the first of them."""
         if not self.obstacles:
             return None
-        return CHECKS[self.obstacles[0].check].error(self.reason)
+        first = min(self.obstacles, key=lambda finding: finding.result is not CheckResult.FAILED)
+        return CHECKS[first.check].error(self.reason)
 
     def to_primitive(self) -> list[dict[str, Any]]:
         return [to_primitive(finding) for finding in self.findings]
