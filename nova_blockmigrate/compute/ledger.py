@@ -28,7 +28,7 @@ class HostRecord:
         self._artefacts: list[Artefact] = []
         self._marks: dict[str, float] = {}
         self._values: dict[str, Any] = {}
-        for line in _whole_lines(path):
+        for line in _read_whole_lines(path):
             self._apply(line)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_DSYNC | os.O_CLOEXEC, 0o600)
 
@@ -144,9 +144,12 @@ class Records:
             os.close(descriptor)
 
 
-def _whole_lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+def _read_whole_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of a record; what follows the last newline was cut by a crash and goes, or it would spoil the next line."""
     if not path.exists():
-        return
-    for raw in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline was cut by a crash
-        with contextlib.suppress(ValueError):
-            yield json.loads(raw)
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    return [json.loads(line) for line in whole.splitlines()]

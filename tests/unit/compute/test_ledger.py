@@ -1,0 +1,102 @@
+"""The record of a migration on a host: what it says survives, in whatever instant the service dies."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.objects import Artefact, MigrationPlan, Server
+
+SERVER = Server("6e783272-31b5-4fdc-8828-2b8892daab39", "instance-00000001", "lm001", 256, 1, 1, None)
+PLAN = MigrationPlan(1, "0b0a9b3e-5f0f-4a8e-8f0b-3d8f0e5a7c11", SERVER, "compute1", "compute2", True)
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "ledger"
+
+
+def test_what_was_listed_marked_and_kept_is_there_after_a_restart(directory: pathlib.Path) -> None:
+    record = Records(directory).open(PLAN, "destination")
+    with record.entry("directory", "/instances/x"):
+        pass
+    with record.entry("file", "/instances/x/disk"):
+        pass
+    record.mark("fencing")
+    record.keep("outcome", {"verdict": "stayed"})
+
+    again = Records(directory).get(PLAN.migration_uuid)
+
+    assert again is not None
+    assert again.artefacts() == [Artefact("directory", "/instances/x"), Artefact("file", "/instances/x/disk")]
+    assert again.has("fencing") and not again.has("fenced")
+    assert again.kept("outcome") == {"verdict": "stayed"}
+    assert again.kept("role") == "destination"
+
+
+def test_an_artefact_is_on_disk_before_it_is_made_and_stays_listed_when_making_it_fails(directory: pathlib.Path) -> None:
+    record = Records(directory).open(PLAN, "destination")
+
+    with pytest.raises(OSError, match="no space"), record.entry("file", "/disk"):
+        seen_by_a_restart = Records(directory).get(PLAN.migration_uuid)
+        assert seen_by_a_restart is not None
+        assert seen_by_a_restart.artefacts() == [Artefact("file", "/disk")]
+        raise OSError("no space")
+
+    assert record.artefacts() == [Artefact("file", "/disk")]
+
+
+def test_making_an_artefact_again_lists_it_once(directory: pathlib.Path) -> None:
+    record = Records(directory).open(PLAN, "destination")
+    for _ in range(2):
+        with record.entry("file", "/disk"):
+            pass
+
+    record.forget(Artefact("file", "/disk"))
+
+    assert record.artefacts() == []
+
+
+def test_a_line_that_a_crash_cut_in_half_is_passed_over(directory: pathlib.Path) -> None:
+    record = Records(directory).open(PLAN, "source")
+    record.mark("fencing")
+    with record.path.open("ab") as file:
+        file.write(b'{"mark": "fenc')
+
+    again = Records(directory).get(PLAN.migration_uuid)
+
+    assert again is not None
+    assert again.has("fencing") and not again.has("fenced")
+
+
+def test_what_is_written_after_a_cut_line_is_read_again(directory: pathlib.Path) -> None:
+    record = Records(directory).open(PLAN, "source")
+    with record.path.open("ab") as file:
+        file.write(b'{"mark": "fenc')
+    Records(directory).open(PLAN, "source").mark("fenced")
+
+    again = Records(directory).get(PLAN.migration_uuid)
+
+    assert again is not None
+    assert again.has("fenced")
+
+
+def test_a_closed_record_leaves_no_file(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    records.open(PLAN, "source")
+
+    records.close(PLAN.migration_uuid)
+    records.close(PLAN.migration_uuid)
+
+    assert list(directory.iterdir()) == []
+    assert records.get(PLAN.migration_uuid) is None
+
+
+def test_plans_are_found_by_role(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    records.open(PLAN, "destination")
+
+    assert records.plans("destination") == [PLAN]
+    assert records.plans("source") == []
