@@ -8,6 +8,7 @@ import oslo_messaging
 from oslo_log import log
 
 from nova_blockmigrate import concurrency
+from nova_blockmigrate.conductor import identity
 from nova_blockmigrate.conductor.live_migrate import ABORTED, LiveMigrateTask, Surroundings
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
@@ -46,6 +47,15 @@ class MigrationRunner:
             free = migrations.ids_without_owner(db, models.utcnow())
         for migration_id in free:
             self.start(migration_id)
+
+    def take_after_restart(self) -> None:
+        """Leases of processes of this host that died need not run out first."""
+        with session.writer() as db:
+            for migration in migrations.unfinished(db):
+                if migration.owner and identity.is_dead_here(migration.owner, self._around.conf.host):
+                    LOG.warning("[migration %d] was left by %s, which is dead", migration.id, migration.owner)
+                    migrations.release_lease(db, migration.id, migration.owner)
+        self.take_over()
 
     def renew(self) -> None:
         """Keep the leases of what runs here; a task that lost its lease finds out at its next transaction."""

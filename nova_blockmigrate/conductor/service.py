@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 
 import oslo_messaging
 from oslo_config import cfg
@@ -13,6 +11,7 @@ from oslo_service import loopingcall
 
 from nova_blockmigrate import rpc
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.conductor import identity
 from nova_blockmigrate.conductor.live_migrate import Surroundings
 from nova_blockmigrate.conductor.manager import ConductorManager
 from nova_blockmigrate.conductor.runner import MigrationRunner
@@ -36,12 +35,13 @@ class ConductorService:
     def start(self) -> None:
         session.configure(self._conf)
         computes = ComputeAPI(self._conf)
-        owner = f"{self._conf.host}/{os.getpid()}/{int(time.time())}"
+        owner = identity.of_this_process(self._conf.host)
         surroundings = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition())
         runner = self._runner = MigrationRunner(surroundings)
         manager = ConductorManager(self._conf, runner, ServerTasks(self._conf, computes, self._stopping))
         self._server = rpc.server(self._conf, rpc.CONDUCTOR_TOPIC, self._conf.host, manager)
         self._server.start()
+        runner.take_after_restart()
         self._every(self._conf.report_interval, self._report)
         self._every(self._conf.conductor.lease_time / 3, runner.renew)
         self._every(self._conf.conductor.takeover_interval, runner.take_over)
