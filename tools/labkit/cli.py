@@ -146,8 +146,19 @@ def heal(lab: Lab, arguments: list[str]) -> int:
 
 
 COMMANDS: dict[str, Command] = {
-    "up": up, "down": down, "status": show_status, "exec": execute, "run": run_as_administrator, "nova": nova,
-    "console": show_console, "log": show_log, "start": start, "stop": stop, "restart": restart, "kill": kill, "cut": cut,
+    "up": up,
+    "down": down,
+    "status": show_status,
+    "exec": execute,
+    "run": run_as_administrator,
+    "nova": nova,
+    "console": show_console,
+    "log": show_log,
+    "start": start,
+    "stop": stop,
+    "restart": restart,
+    "kill": kill,
+    "cut": cut,
     "heal": heal,
 }
 
@@ -170,7 +181,9 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     overview = "\n".join(f"  {name:<10}{command.__doc__}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
-        "lab", description="Two real KVM hosts and the services, on this machine.", epilog=f"commands:\n{overview}",
+        "lab",
+        description="Two real KVM hosts and the services, on this machine.",
+        epilog=f"commands:\n{overview}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--state", metavar="DIR", help="the laboratory's folder (NBM_LAB, else .lab in the repository)")

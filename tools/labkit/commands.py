@@ -8,14 +8,27 @@ from labkit.errors import CommandFailed, LabError
 
 
 def run(
-    argv: Sequence[str], *, input: str | None = None, env: Mapping[str, str] | None = None, cwd: str | None = None,
-    check: bool = True, timeout_s: float = 600,
+    argv: Sequence[str],
+    *,
+    input: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    check: bool = True,
+    timeout_s: float = 600,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, with its output kept; CommandFailed unless it ends with 0 or `check` is off."""
     try:
         done = subprocess.run(
-            list(argv), input=input, stdin=None if input is not None else subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", env=env, cwd=cwd, timeout=timeout_s, check=False,
+            list(argv),
+            input=input,
+            stdin=None if input is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=env,
+            cwd=cwd,
+            timeout=timeout_s,
+            check=False,
         )
     except FileNotFoundError as error:
         raise LabError(f"{argv[0]} is not installed") from error
@@ -31,7 +44,11 @@ def output(argv: Sequence[str], **options: object) -> str:
 
 
 def wait_until(
-    condition: Callable[[], bool], timeout_s: float, what: str, *, interval_s: float = 0.05,
+    condition: Callable[[], bool],
+    timeout_s: float,
+    what: str,
+    *,
+    interval_s: float = 0.05,
     still_possible: Callable[[], bool] = lambda: True,
 ) -> None:
     """Ask until `condition` holds; LabError when it does not in time, or at once when it no longer can."""

@@ -33,29 +33,44 @@ def build(layout: Layout) -> None:
     for machine in layout.machines:
         run(["ip", "netns", "add", machine.namespace])
     controller = layout.controller
-    _configure(controller, [
-        "link set lo up",
-        f"link add {MANAGEMENT_BRIDGE} type bridge", f"link add {TENANT_BRIDGE} type bridge",
-        f"addr add {controller.management_ip}/24 dev {MANAGEMENT_BRIDGE}",
-        f"addr add {controller.tenant_ip}/24 dev {TENANT_BRIDGE}",
-        f"link set {MANAGEMENT_BRIDGE} up", f"link set {TENANT_BRIDGE} up",
-    ])
+    _configure(
+        controller,
+        [
+            "link set lo up",
+            f"link add {MANAGEMENT_BRIDGE} type bridge",
+            f"link add {TENANT_BRIDGE} type bridge",
+            f"addr add {controller.management_ip}/24 dev {MANAGEMENT_BRIDGE}",
+            f"addr add {controller.tenant_ip}/24 dev {TENANT_BRIDGE}",
+            f"link set {MANAGEMENT_BRIDGE} up",
+            f"link set {TENANT_BRIDGE} up",
+        ],
+    )
     for host in layout.hosts:
         _plug(controller, host)
 
 
 def _plug(controller: Machine, host: Machine) -> None:
-    _configure(host, [
-        "link set lo up",
-        f"link add eth0 type veth peer name {_port(host, 'management')} netns {controller.namespace}",
-        f"link add eth1 type veth peer name {_port(host, 'tenant')} netns {controller.namespace}",
-        f"addr add {host.management_ip}/24 dev eth0", "link set eth0 up", "link set eth1 up",
-        f"link add {GUEST_BRIDGE} type bridge", f"link set {GUEST_BRIDGE} up", f"link set eth1 master {GUEST_BRIDGE}",
-    ])
-    _configure(controller, [
-        f"link set {_port(host, 'management')} master {MANAGEMENT_BRIDGE} up",
-        f"link set {_port(host, 'tenant')} master {TENANT_BRIDGE} up",
-    ])
+    _configure(
+        host,
+        [
+            "link set lo up",
+            f"link add eth0 type veth peer name {_port(host, 'management')} netns {controller.namespace}",
+            f"link add eth1 type veth peer name {_port(host, 'tenant')} netns {controller.namespace}",
+            f"addr add {host.management_ip}/24 dev eth0",
+            "link set eth0 up",
+            "link set eth1 up",
+            f"link add {GUEST_BRIDGE} type bridge",
+            f"link set {GUEST_BRIDGE} up",
+            f"link set eth1 master {GUEST_BRIDGE}",
+        ],
+    )
+    _configure(
+        controller,
+        [
+            f"link set {_port(host, 'management')} master {MANAGEMENT_BRIDGE} up",
+            f"link set {_port(host, 'tenant')} master {TENANT_BRIDGE} up",
+        ],
+    )
 
 
 def _port(host: Machine, network: str) -> str:

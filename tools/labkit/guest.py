@@ -54,6 +54,14 @@ class Guest:
             connection.sendall(line.encode() + b"\n")
             connection.recv(1)
 
+    def write_payload(self, mib: int, rate_mib_s: int = 64) -> None:
+        """Have the guest write about `mib` MiB of random blocks to the scratch area of its disk."""
+        self.command(f"disk {rate_mib_s}")
+        try:
+            commands.wait_until(lambda: self.status()["disk_written_mib"] >= mib, 60, f"{mib} MiB are written", interval_s=0.1)
+        finally:
+            self.command("disk 0")
+
     def verify(self, timeout_s: float = 120) -> "Verdict":
         """The guest's own reading of all its records."""
         found = self.command("verify", timeout_s)
@@ -124,7 +132,7 @@ def judge(blocks: Iterable[bytes]) -> Verdict:
             continue
         for start in range(0, len(block), SECTOR):
             position += 1
-            sector = block[start:start + SECTOR]
+            sector = block[start : start + SECTOR]
             if sector == _EMPTY:
                 continue
             record = parse_record(sector)

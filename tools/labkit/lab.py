@@ -52,7 +52,11 @@ class Lab:
     # Up
 
     def up(
-        self, *, hosts: int | None = None, with_services: bool = True, options: services.Options | None = None,
+        self,
+        *,
+        hosts: int | None = None,
+        with_services: bool = True,
+        options: services.Options | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Bring everything up that is not, and wait until it answers. StepFailed says what did not, and which log to read."""
@@ -78,7 +82,9 @@ class Lab:
         if hosts and before and hosts != before.hosts and fabric.namespaces_of(self.layout):
             raise LabError(f"the laboratory has {before.hosts} hosts: take it down before changing that")
         self.record = replace(
-            record, hosts=hosts or record.hosts, with_services=with_services or (before is not None and before.with_services),
+            record,
+            hosts=hosts or record.hosts,
+            with_services=with_services or (before is not None and before.with_services),
             options=options or record.options,
         )
         self.layout = Layout(state, self.record.hosts)
@@ -125,8 +131,14 @@ class Lab:
             self._wait(progress, f"libvirtd of {host.name} answers {other.name}", host, libvirt_host.DAEMON, answers, 30)
 
     def _wait_for_broker(self, progress: Progress) -> None:
-        self._wait(progress, "RabbitMQ lets us in", self.layout.controller, rabbitmq.DAEMON,
-                   lambda: rabbitmq.answers(self.layout, self._record.password), 90)
+        self._wait(
+            progress,
+            "RabbitMQ lets us in",
+            self.layout.controller,
+            rabbitmq.DAEMON,
+            lambda: rabbitmq.answers(self.layout, self._record.password),
+            90,
+        )
 
     def _start_services(self, progress: Progress, image: Path) -> None:
         layout, controller = self.layout, self.layout.controller
@@ -161,8 +173,9 @@ class Lab:
         self, progress: Progress, title: str, each: Machine, daemon: str, condition: Callable[[], bool], timeout_s: float
     ) -> None:
         with progress.step(title, self.layout.log_of(each, daemon)):
-            wait_until(condition, timeout_s, title, interval_s=0.1,
-                       still_possible=lambda: machine.daemon_runs(self.layout, each, daemon))
+            wait_until(
+                condition, timeout_s, title, interval_s=0.1, still_possible=lambda: machine.daemon_runs(self.layout, each, daemon)
+            )
 
     @property
     def _record(self) -> Record:
@@ -212,8 +225,15 @@ class Lab:
         return environ
 
     def run(
-        self, name: str, argv: Sequence[str], *, check: bool = True, timeout_s: float = 600, administrator: bool = False,
-        env: Mapping[str, str] | None = None, input: str | None = None,
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        timeout_s: float = 600,
+        administrator: bool = False,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program on a machine to its end; CommandFailed unless it ends with 0 or `check` is off."""
         environ = {**self.environment(administrator), **(env or {})}

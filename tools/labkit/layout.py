@@ -21,8 +21,20 @@ PRODUCT_STATE = "/var/lib/nova-blockmigrate"
 IMAGES = f"{PRODUCT_STATE}/images"
 CONFIGURATION = "/etc/nova-blockmigrate"
 # A machine mounts these away, so a state folder below them could not be seen from inside.
-_HIDDEN = ("/run", "/var/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/var/lib/nova",
-           PRODUCT_STATE, CONFIGURATION, "/proc", "/sys", "/dev")
+_HIDDEN = (
+    "/run",
+    "/var/run",
+    "/etc/libvirt",
+    "/var/lib/libvirt",
+    "/var/log/libvirt",
+    "/var/cache/libvirt",
+    "/var/lib/nova",
+    PRODUCT_STATE,
+    CONFIGURATION,
+    "/proc",
+    "/sys",
+    "/dev",
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,12 @@ class Layout:
     @property
     def controller(self) -> Machine:
         return Machine(
-            CONTROLLER, FABRIC_ADDRESS, self.state / CONTROLLER, f"nbm-{self.id}-{CONTROLLER}",
-            f"{self.management_prefix}.{FABRIC_ADDRESS}", f"{self.tenant_prefix}.{FABRIC_ADDRESS}",
+            CONTROLLER,
+            FABRIC_ADDRESS,
+            self.state / CONTROLLER,
+            f"nbm-{self.id}-{CONTROLLER}",
+            f"{self.management_prefix}.{FABRIC_ADDRESS}",
+            f"{self.tenant_prefix}.{FABRIC_ADDRESS}",
         )
 
     @property

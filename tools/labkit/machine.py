@@ -18,7 +18,9 @@ from labkit.errors import LabError, StepFailed
 from labkit.layout import CONFIGURATION, IMAGES, INSTANCES, PRODUCT_STATE, VENV, Layout, Machine
 
 _LIBVIRT_FOLDERS = {
-    "libvirt/etc": "/etc/libvirt", "libvirt/lib": "/var/lib/libvirt", "libvirt/log": "/var/log/libvirt",
+    "libvirt/etc": "/etc/libvirt",
+    "libvirt/lib": "/var/lib/libvirt",
+    "libvirt/log": "/var/log/libvirt",
     "libvirt/cache": "/var/cache/libvirt",
 }
 _PRODUCT_FOLDERS = {"etc": CONFIGURATION, "state": PRODUCT_STATE, "instances": INSTANCES}
@@ -32,8 +34,12 @@ def prepare(layout: Layout, machine: Machine) -> None:
         (machine.folder / name).mkdir(parents=True, exist_ok=True)
     names = [f"{each.management_ip} {each.name}" for each in layout.machines]
     (machine.folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n")
-    spec = {"name": machine.name, "mounts": _mounts(layout, machine), "folders": ["/run/libvirt", "/run/lock"],
-            "socket": str(_socket(layout, machine))}
+    spec = {
+        "name": machine.name,
+        "mounts": _mounts(layout, machine),
+        "folders": ["/run/libvirt", "/run/lock"],
+        "socket": str(_socket(layout, machine)),
+    }
     _spec(machine).write_text(json.dumps(spec, indent=1))
 
 
@@ -54,13 +60,22 @@ def boot(layout: Layout, machine: Machine) -> None:
     with log.open("ab") as output:
         process = subprocess.Popen(
             ["ip", "netns", "exec", machine.namespace, "unshare", "-m", "-u", sys.executable, "-I", str(init), str(_spec(machine))],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
             env={**environment({}), "HOME": "/root"},  # daemons start as from a boot, not from somebody's shell
         )
     _pid_file(layout, machine).write_text(str(process.pid))
     try:
-        wait_until(lambda: is_alive(layout, machine), 20, f"machine {machine.name} answers",
-                   interval_s=0.02, still_possible=lambda: process.poll() is None)
+        wait_until(
+            lambda: is_alive(layout, machine),
+            20,
+            f"machine {machine.name} answers",
+            interval_s=0.02,
+            still_possible=lambda: process.poll() is None,
+        )
     except LabError as error:
         raise StepFailed(str(error), log) from error
 
@@ -100,9 +115,7 @@ def _pid(layout: Layout, machine: Machine) -> int | None:
 # Daemons
 
 
-def start_daemon(
-    layout: Layout, machine: Machine, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None
-) -> None:
+def start_daemon(layout: Layout, machine: Machine, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
     """Start a daemon below the machine's reaper; its output goes to the machine's log for it."""
     log = layout.log_of(machine, name)
     _ask(layout, machine, {"do": "start", "name": name, "argv": list(argv), "env": dict(env or {}), "log": str(log)})

@@ -65,7 +65,12 @@ class Daemons:
             raise ValueError(f"{name} already runs")
         with open(log, "ab") as output:
             process = subprocess.Popen(
-                argv, env={**os.environ, **env}, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                argv,
+                env={**os.environ, **env},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
         self._processes[name] = process

@@ -14,9 +14,33 @@ from labkit.layout import CACHE, REPOSITORY, VENV
 from labkit.locks import locked_folder
 
 PACKAGES = (
-    "libvirt-daemon-system", "libvirt-clients", "libvirt-dev", "pkg-config", "gcc", "libc6-dev", "qemu-system-x86", "qemu-utils",
-    "qemu-block-extra", "iproute2", "iputils-ping", "nftables", "ebtables", "iptables", "tini", "busybox-static", "syslinux",
-    "syslinux-common", "mtools", "dosfstools", "fdisk", "cpio", "kmod", "rabbitmq-server", "python3-venv", "python3-dev", "procps",
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "libvirt-dev",
+    "pkg-config",
+    "gcc",
+    "libc6-dev",
+    "qemu-system-x86",
+    "qemu-utils",
+    "qemu-block-extra",
+    "iproute2",
+    "iputils-ping",
+    "nftables",
+    "ebtables",
+    "iptables",
+    "tini",
+    "busybox-static",
+    "syslinux",
+    "syslinux-common",
+    "mtools",
+    "dosfstools",
+    "fdisk",
+    "cpio",
+    "kmod",
+    "rabbitmq-server",
+    "python3-venv",
+    "python3-dev",
+    "procps",
     "util-linux",
 )
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -69,8 +93,11 @@ def ensure_venv() -> bool:
             shutil.rmtree(VENV, ignore_errors=True)
             run([python, "-m", "venv", str(VENV)])
         stamp.unlink(missing_ok=True)
-        run([str(VENV / "bin/pip"), "install", "-q", "--disable-pip-version-check", *_requirements()], cwd=str(REPOSITORY),
-            timeout_s=1800)
+        run(
+            [str(VENV / "bin/pip"), "install", "-q", "--disable-pip-version-check", *_requirements()],
+            cwd=str(REPOSITORY),
+            timeout_s=1800,
+        )
         stamp.write_text(wanted)
     return True
 

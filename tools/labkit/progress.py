@@ -22,6 +22,10 @@ class Progress:
         began = time.monotonic()
         try:
             yield
+        except KeyboardInterrupt as error:
+            self._print(title, began, "interrupted")
+            error.add_note(title if log is None else f"{title} (log: {log})")
+            raise
         except Exception as error:  # the border of a step: whatever it was, say which step failed and where to look
             self._print(title, began, "FAILED")
             log = getattr(error, "log", None) or log

@@ -36,10 +36,17 @@ def environment(layout: Layout) -> dict[str, str]:
     """What rabbitmq-server and rabbitmqctl need to find this broker and no other."""
     folder = _folder(layout)
     return {
-        "HOME": str(folder / "home"), "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"), "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_LOGS": "-", "RABBITMQ_NODENAME": "rabbit@localhost", "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"), "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _LEAN, "ERL_EPMD_PORT": "14369", "PATH": f"{_PROGRAMS}:{os.defpath}",
+        "HOME": str(folder / "home"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_NODENAME": "rabbit@localhost",
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _LEAN,
+        "ERL_EPMD_PORT": "14369",
+        "PATH": f"{_PROGRAMS}:{os.defpath}",
     }
 
 

@@ -81,9 +81,12 @@ def report(samples: Iterable[Sample]) -> Report:
     most, overlap = _overlap([span for own in running.values() for span in own])
     steps = [later.asked_at - before.asked_at for own in by_host.values() for before, later in itertools.pairwise(own)]
     return Report(
-        most, {host: len(own) for host, own in by_host.items()},
+        most,
+        {host: len(own) for host, own in by_host.items()},
         {host: sum(sample.state is None for sample in own) for host, own in by_host.items()},
-        overlap, max(steps, default=0.0), sorted(host for host, own in running.items() if own),
+        overlap,
+        max(steps, default=0.0),
+        sorted(host for host, own in running.items() if own),
     )
 
 
@@ -117,8 +120,21 @@ class Sampler:
         hosts = [f"{host.name}={host.management_ip}={fabric.namespace_file(host.namespace).stat().st_ino}" for host in layout.hosts]
         # Only the network is entered: the process must see all hosts' QEMUs, which it does from here.
         self._process = subprocess.Popen(
-            ["ip", "netns", "exec", layout.controller.namespace, str(VENV / "bin/python"), __file__, self._domain, str(self._path),
-             "--interval", str(self._interval_s), *hosts], stdout=subprocess.PIPE, text=True,
+            [
+                "ip",
+                "netns",
+                "exec",
+                layout.controller.namespace,
+                str(VENV / "bin/python"),
+                __file__,
+                self._domain,
+                str(self._path),
+                "--interval",
+                str(self._interval_s),
+                *hosts,
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         if not self._process.stdout or self._process.stdout.readline() != "ready\n":
             raise RuntimeError("the sampler did not start")

@@ -44,19 +44,33 @@ def configure(layout: Layout, each: Machine, password: str, options: Options) ->
 def configuration(each: Machine, password: str, options: Options) -> str:
     sections: dict[str, Mapping[str, object]] = {
         "DEFAULT": {
-            "transport_url": transport_url(password), "host": each.name, "my_ip": each.management_ip, "state_path": PRODUCT_STATE,
-            "instances_path": INSTANCES, "compute_driver": "libvirt", "concurrency": options.concurrency,
+            "transport_url": transport_url(password),
+            "host": each.name,
+            "my_ip": each.management_ip,
+            "state_path": PRODUCT_STATE,
+            "instances_path": INSTANCES,
+            "compute_driver": "libvirt",
+            "concurrency": options.concurrency,
         },
         "image": {"local_directory": IMAGES},
     }
     if each.is_controller:
         sections["database"] = {"connection": options.database_url}
-        sections["api"] = {"listen": "0.0.0.0", "listen_port": API_PORT, "auth_strategy": "token_file",
-                           "token_file": f"{CONFIGURATION}/tokens.json"}
+        sections["api"] = {
+            "listen": "0.0.0.0",
+            "listen_port": API_PORT,
+            "auth_strategy": "token_file",
+            "token_file": f"{CONFIGURATION}/tokens.json",
+        }
     else:
         # Emulation, and a model that every QEMU offers: the machine below need not have KVM.
-        sections["libvirt"] = {"virt_type": "qemu", "cpu_mode": "custom", "cpu_models": "qemu64",
-                               "live_migration_uri": "qemu+tcp://%s/system", "live_migration_inbound_addr": each.management_ip}
+        sections["libvirt"] = {
+            "virt_type": "qemu",
+            "cpu_mode": "custom",
+            "cpu_models": "qemu64",
+            "live_migration_uri": "qemu+tcp://%s/system",
+            "live_migration_inbound_addr": each.management_ip,
+        }
     return _to_ini(sections)
 
 
@@ -81,8 +95,12 @@ def credentials(layout: Layout, token: str) -> str:
 
 def credential_variables(layout: Layout, token: str) -> dict[str, str]:
     return {
-        "OS_AUTH_TYPE": "admin_token", "OS_TOKEN": token, "OS_ENDPOINT": layout.endpoint, "OS_AUTH_URL": layout.endpoint,
-        "OS_PROJECT_NAME": "admin", "OS_IDENTITY_API_VERSION": "2",
+        "OS_AUTH_TYPE": "admin_token",
+        "OS_TOKEN": token,
+        "OS_ENDPOINT": layout.endpoint,
+        "OS_AUTH_URL": layout.endpoint,
+        "OS_PROJECT_NAME": "admin",
+        "OS_IDENTITY_API_VERSION": "2",
     }
 
 

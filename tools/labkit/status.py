@@ -42,7 +42,9 @@ def look(lab: Lab) -> Status:
 def _look_at(lab: Lab, each: Machine, problems: list[str]) -> dict[str, Any]:
     layout = lab.layout
     report: dict[str, Any] = {
-        "name": each.name, "address": each.management_ip, "namespace": each.namespace if fabric.exists(each) else None,
+        "name": each.name,
+        "address": each.management_ip,
+        "namespace": each.namespace if fabric.exists(each) else None,
         "services": {},
     }
     try:
