@@ -71,7 +71,7 @@ class FakeDriver(ComputeDriver):
             host_ip=self.conf.my_ip,
             vcpus=fake.vcpus,
             vcpus_used=sum(server.vcpus for server in servers),
-            memory_mib=fake.memory_mib,
+            memory_mib=self.host.memory_mib or fake.memory_mib,
             memory_used_mib=sum(server.memory_mib for server in servers),
             disk_gib=fake.disk_gib,
             disk_used_gib=disk_used_gib,

@@ -82,6 +82,8 @@ class FakeHost:
         self.cloud = cloud
         self.name = name
         self.up = True
+        self.memory_mib: int | None = None
+        """Less or more memory than `[fake] memory_mib` says."""
         self.copies: dict[str, FakeCopy] = {}
         self.disks: dict[str, FakeDisk] = {}
         self.taps: dict[str, str] = {}
@@ -121,6 +123,19 @@ class FakeHost:
         with self.cloud.changed:
             if not self.cloud.changed.wait_for(lambda: point in self.reached, timeout_s):
                 raise TimeoutError(f"nobody came to {point} on {self.name} in {timeout_s} s")
+
+    def resize(self, memory_mib: int | None) -> None:
+        """Give the host another size; None: what the configuration says."""
+        with self.cloud.changed:
+            self.memory_mib = memory_mib
+
+    def reset(self) -> None:
+        """Take back what the hooks did to the host; guests stay as they are."""
+        with self.cloud.changed:
+            self.up, self.memory_mib = True, None
+            self._faults.clear()
+            self.held.clear()
+            self.cloud.changed.notify_all()
 
     def stop(self) -> None:
         """Make the hypervisor unreachable. Its guests run on."""
