@@ -43,6 +43,13 @@ def search(db: orm.Session, conditions: Sequence[Any] = (), page: rows.Page | No
     return rows.page(db, Flavor, conditions, page or rows.Page(sort=(("flavorid", False),)), "flavorid")
 
 
+def update(db: orm.Session, flavorid: str, **values: Any) -> Flavor:
+    """
+    :raises exceptions.FlavorNotFound:
+    """
+    return rows.assign(db, get(db, flavorid), values)
+
+
 def delete(db: orm.Session, flavorid: str) -> None:
     """Servers keep their copy of it.
 

@@ -1,0 +1,188 @@
+"""POST /servers: one server or several, from a local image, on embedded networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import secrets
+import uuid as uuids
+from typing import Any
+
+from sqlalchemy import orm
+
+from nova_blockmigrate import exceptions, policies
+from nova_blockmigrate.api import hosts
+from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, record
+from nova_blockmigrate.api.request import Request, Response
+from nova_blockmigrate.api.routes import route
+from nova_blockmigrate.api.schemas import servers as schemas
+from nova_blockmigrate.api.schemas.types import BOOLEAN
+from nova_blockmigrate.api.views import servers as views
+from nova_blockmigrate.db import session
+from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, utcnow
+from nova_blockmigrate.db.queries import actions, compute_nodes, flavors, images, instances, networks
+from nova_blockmigrate.objects import TaskState, VmState
+
+_MOST_AT_ONCE = 100
+
+
+class MultipleNetworks(exceptions.Conflict):
+    template = "There are several networks: name the one to use, or 'none'."
+
+
+class FlavorTooSmall(exceptions.Invalid):
+    template = "Flavor {flavor} is too small for image {image}: {needed} needed."
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """What the body asks for, found and checked."""
+
+    flavor: Flavor
+    image: Image
+    networks: list[Network]
+    host: str | None
+    count: int
+
+
+@route("POST", "/servers", policy=policies.SERVERS_CREATE, status=202, body=schemas.CREATE)
+def create(request: Request) -> Response:
+    body = request.body["server"]
+    count = _count(body)
+    host = _requested_host(request, body)
+    with session.writer() as db:
+        wanted = _find(db, request, body, host, count)
+        reservation = "r-" + secrets.token_hex(4)
+        made = [_insert(db, request, body, wanted, index, reservation) for index in range(count)]
+    for server in made:
+        _build(request, server)
+    if str(body.get("return_reservation_id", False)).lower() in [str(word).lower() for word in BOOLEAN["enum"][2:20]]:
+        return Response({"reservation_id": reservation})
+    password = body.get("adminPass") or secrets.token_urlsafe(9)
+    shown = views.created(request, made[0], password)
+    return Response({"server": shown}, {"Location": shown["links"][0]["href"]})
+
+
+def _count(body: dict[str, Any]) -> int:
+    least = int(body.get("min_count", 1))
+    most = int(body.get("max_count", least))
+    if least > most:
+        raise exceptions.ValidationError(detail="min_count must not be greater than max_count")
+    if most > _MOST_AT_ONCE:
+        raise exceptions.ValidationError(detail=f"max_count: at most {_MOST_AT_ONCE} servers at once")
+    return most
+
+
+def _requested_host(request: Request, body: dict[str, Any]) -> str | None:
+    """The host that the user named: as "ZONE:HOST", or from 2.74 by itself."""
+    zone, _, named = body.get("availability_zone", "").partition(":")
+    if zone not in ("", hosts.ZONE):
+        raise exceptions.ValidationError(
+            detail=f"the requested availability zone {zone!r} is not available: there is {hosts.ZONE!r}"
+        )
+    host = named.partition(":")[0] or body.get("host") or body.get("hypervisor_hostname")
+    if host:
+        request.authorize(policies.SERVERS_FORCED_HOST)
+    return host or None
+
+
+def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | None, count: int) -> _Wanted:
+    """
+    :raises exceptions.Invalid: something named does not exist or does not fit.
+    """
+    try:
+        flavor = flavors.get(db, str(body["flavorRef"]))
+        image_id = body.get("imageRef") or next((disk["uuid"] for disk in body.get("block_device_mapping_v2", [])), None)
+        if not image_id:
+            raise exceptions.ValidationError(detail="imageRef: servers boot from an image; name one")
+        image = images.get(db, image_id)
+        found = _networks(db, body.get("networks"))
+    except exceptions.NotFound as error:  # the fault is in the body, not in the path
+        raise exceptions.Invalid(error.message) from error
+    if host:
+        compute_nodes.get_by_host(db, host)
+    size_gib = -(-image.size_bytes // 2**30) if image.disk_format == "raw" else 0
+    needed_gib = max(image.min_disk_gib, size_gib)
+    if flavor.root_gib and flavor.root_gib < needed_gib:
+        raise FlavorTooSmall(flavor=flavor.name, image=image.name, needed=f"{needed_gib} GiB of disk")
+    if flavor.memory_mib < image.min_ram_mib:
+        raise FlavorTooSmall(flavor=flavor.name, image=image.name, needed=f"{image.min_ram_mib} MiB of memory")
+    return _Wanted(flavor, image, found, host, count)
+
+
+def _networks(db: orm.Session, wanted: Any) -> list[Network]:
+    if wanted == "none":
+        return []
+    if isinstance(wanted, list) and wanted:
+        return [networks.get(db, each["uuid"]) for each in wanted if "uuid" in each]
+    there = networks.search(db)
+    if len(there) > 1:
+        raise MultipleNetworks()
+    if wanted == "auto" and not there:
+        raise exceptions.Invalid(
+            "There is no network to use: make one with `nova-blockmigrate-manage network create`, or say 'none'."
+        )
+    return there
+
+
+def _insert(db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wanted, index: int, reservation: str) -> Instance:
+    name = body["name"] if wanted.count == 1 else f"{body['name']}-{index + 1}"
+    flavor, image = wanted.flavor, wanted.image
+    uuid = str(uuids.uuid4())
+    server = instances.create(
+        db,
+        uuid=uuid,
+        project_id=request.context.project_id,
+        user_id=request.context.user_id,
+        display_name=name,
+        description=body.get("description") if request.microversion >= 19 else name,
+        hostname=body.get("hostname") or host_name(name, uuid),
+        vm_state=VmState.BUILDING.value,
+        task_state=TaskState.SCHEDULING.value,
+        image_id=image.id,
+        image_format=image.disk_format,
+        image_size_bytes=image.size_bytes,
+        image_sha256=image.sha256,
+        flavor={
+            "flavorid": flavor.flavorid,
+            "name": flavor.name,
+            "memory_mib": flavor.memory_mib,
+            "vcpus": flavor.vcpus,
+            "root_gib": flavor.root_gib,
+            "extra_specs": flavor.extra_specs,
+        },
+        memory_mib=flavor.memory_mib,
+        vcpus=flavor.vcpus,
+        root_gib=flavor.root_gib,
+        availability_zone=hosts.ZONE,
+        requested_host=wanted.host,
+        server_metadata=body.get("metadata", {}),
+        tags=body.get("tags", []),
+        user_data=body.get("user_data"),
+        reservation_id=reservation,
+    )
+    for network in wanted.networks:
+        networks.allocate_port(db, network.id, server.id)
+    db.refresh(server)
+    record(db, request, server, "create")
+    return server
+
+
+def host_name(name: str, uuid: str) -> str:
+    """What the guest may call itself: the server's name as far as a host name can say it."""
+    plain = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63]
+    return plain or f"server-{uuid}"
+
+
+def _build(request: Request, server: Instance) -> None:
+    """Tell a conductor; if none can be told, the server says so as Nova's do: status ERROR and a fault."""
+    try:
+        request.conductor.build_server(request.context, server.uuid)
+    except BROKER_ERRORS as error:
+        LOG.warning("Server %s could not be sent to a conductor: %s", server.uuid, error)
+        now = utcnow()
+        message = "No conductor could be reached: check the message broker and nova-blockmigrate-conductor."
+        fault = {"code": 503, "created": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "message": message}
+        with session.writer() as db:
+            instances.update(db, server.uuid, vm_state=VmState.ERROR.value, task_state=None, fault=fault)
+            actions.finish(db, server.uuid, request.context.request_id, message)

@@ -1,0 +1,52 @@
+"""Lists in pages: limit and marker of a request, and the link to the next page."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from nova_blockmigrate import exceptions
+from nova_blockmigrate.api.request import Request
+from nova_blockmigrate.db.queries import rows
+
+T = TypeVar("T")
+
+
+def limit(request: Request) -> int:
+    """How many items the answer may have."""
+    most: int = request.conf.api.max_limit
+    asked = request.query.integer("limit")
+    return most if asked is None else min(asked, most)
+
+
+def page(request: Request, columns: Mapping[str, str], default: Iterable[tuple[str, bool]]) -> rows.Page:
+    """The page that a request asks for, one row more than shown: it tells whether there is a next page.
+
+    `columns` maps what may be sorted by to its column; `default` is the order when none is asked for.
+    """
+    keys, directions = request.query.texts("sort_key"), request.query.texts("sort_dir")
+    if len(directions) > max(1, len(keys)):
+        raise exceptions.ValidationError(detail="there are more sort_dir than sort_key")
+    for direction in directions:
+        if direction not in ("asc", "desc"):
+            raise exceptions.ValidationError(detail=f"sort_dir {direction!r}: use asc or desc")
+    sort = []
+    for index, key in enumerate(keys):
+        if key not in columns:
+            raise exceptions.ValidationError(detail=f"sort_key {key!r}: use one of {', '.join(sorted(columns))}")
+        direction = directions[min(index, len(directions) - 1)] if directions else "desc"
+        sort.append((columns[key], direction == "desc"))
+    return rows.Page(limit=limit(request) + 1, marker=request.query.text("marker"), sort=tuple(sort or default))
+
+
+def links(
+    request: Request, name: str, found: list[T], marker: Callable[[T], Any]
+) -> tuple[list[T], dict[str, list[dict[str, str]]]]:
+    """The rows to show, and `{"<name>_links": [...]}` if there are more."""
+    shown = found[: limit(request)]
+    if len(found) <= len(shown) or not shown:
+        return shown, {}
+    parameters = [(key, value) for key in request.query.names() for value in request.query.texts(key) if key != "marker"]
+    query = urllib.parse.urlencode([*parameters, ("marker", marker(shown[-1]))])
+    return shown, {f"{name}_links": [{"rel": "next", "href": f"{request.base_url}{request.path}?{query}"}]}

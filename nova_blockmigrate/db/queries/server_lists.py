@@ -1,0 +1,87 @@
+"""Lists of servers: the filters that the API knows, as conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from nova_blockmigrate.db.models import Instance, Port
+from nova_blockmigrate.db.queries import rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Filters:
+    """What the servers of a list must have; None or empty: does not matter."""
+
+    project_id: str | None = None
+    deleted: bool | None = False
+    """None: deleted ones too."""
+    states: tuple[tuple[str, list[str], list[str]], ...] | None = None
+    """Alternatives: vm_state, task states one of which is needed, task states that must not be."""
+    name: str | None = None
+    """A regular expression, found anywhere in the name."""
+    ip: str | None = None
+    """Likewise, of an address."""
+    changed_since: datetime.datetime | None = None
+    changed_before: datetime.datetime | None = None
+    equal: tuple[tuple[str, Any], ...] = ()
+    """Columns and the values that they must have."""
+
+
+def search(db: orm.Session, filters: Filters, page: rows.Page) -> list[Instance]:
+    """
+    :raises exceptions.MarkerNotFound:
+    """
+    return rows.page(db, Instance, conditions(filters), page, "uuid")
+
+
+def names_by_host(db: orm.Session) -> dict[str, list[tuple[str, str]]]:
+    """For every host, the name and uuid of its servers."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    statement = sa.select(Instance.host, Instance.id, Instance.uuid).where(
+        Instance.deleted_at.is_(None), Instance.host.is_not(None)
+    )
+    for host, id, uuid in db.execute(statement.order_by(Instance.id)):
+        found.setdefault(host or "", []).append((f"instance-{id:08x}", uuid))
+    return found
+
+
+def totals(db: orm.Session, project_id: str) -> tuple[int, int, int]:
+    """How many servers a project has, and their vCPUs and MiB of memory together."""
+    count, vcpus, memory = sa.func.count(), sa.func.sum(Instance.vcpus), sa.func.sum(Instance.memory_mib)
+    statement = sa.select(count, vcpus, memory).where(Instance.project_id == project_id, Instance.deleted_at.is_(None))
+    found = db.execute(statement).one()
+    return int(found[0]), int(found[1] or 0), int(found[2] or 0)
+
+
+def conditions(filters: Filters) -> list[Any]:
+    found: list[Any] = [getattr(Instance, column) == value for column, value in filters.equal]
+    if filters.project_id is not None:
+        found.append(Instance.project_id == filters.project_id)
+    if filters.deleted is not None:
+        found.append(Instance.deleted_at.is_not(None) if filters.deleted else Instance.deleted_at.is_(None))
+    if filters.states is not None:
+        found.append(sa.or_(sa.false(), *(_state(*alternative) for alternative in filters.states)))
+    if filters.name is not None:
+        found.append(Instance.display_name.regexp_match(filters.name))
+    if filters.ip is not None:
+        found.append(Instance.id.in_(sa.select(Port.instance_id).where(Port.ip_address.regexp_match(filters.ip))))
+    changed = sa.func.coalesce(Instance.updated_at, Instance.created_at)
+    if filters.changed_since is not None:
+        found.append(changed >= filters.changed_since)
+    if filters.changed_before is not None:
+        found.append(changed <= filters.changed_before)
+    return found
+
+
+def _state(vm_state: str, needed: list[str], excluded: list[str]) -> sa.ColumnElement[bool]:
+    parts: list[Any] = [Instance.vm_state == vm_state]
+    if needed:
+        parts.append(Instance.task_state.in_(needed))
+    if excluded:
+        parts.append(sa.or_(Instance.task_state.is_(None), Instance.task_state.not_in(excluded)))
+    return sa.and_(*parts)

@@ -1,0 +1,125 @@
+"""Who may do what: the default rules, with Nova's names. `policy.yaml` overrides them."""
+
+from __future__ import annotations
+
+from oslo_policy import policy
+
+ADMIN = "rule:context_is_admin"
+MANAGER = "rule:project_manager_or_admin"
+MEMBER = "rule:project_member_or_admin"
+READER = "rule:project_reader_or_admin"
+ANYONE = "@"
+
+_BASE = [
+    policy.RuleDefault("context_is_admin", "role:admin", "Who is an administrator of everything."),
+    policy.RuleDefault("project_manager_api", "role:manager and project_id:%(project_id)s", "A manager of the project."),
+    policy.RuleDefault("project_member_api", "role:member and project_id:%(project_id)s", "A member of the project."),
+    policy.RuleDefault("project_reader_api", "role:reader and project_id:%(project_id)s", "Who may look at the project."),
+    policy.RuleDefault("project_manager_or_admin", "rule:project_manager_api or rule:context_is_admin", "Manager, or admin."),
+    policy.RuleDefault("project_member_or_admin", "rule:project_member_api or rule:context_is_admin", "Member, or admin."),
+    policy.RuleDefault("project_reader_or_admin", "rule:project_reader_api or rule:context_is_admin", "Reader, or admin."),
+]
+_rules: list[policy.RuleDefault] = []
+
+
+def _rule(name: str, check: str, description: str, method: str, *paths: str, prefix: str = "os_compute_api:") -> str:
+    operations: list[policy.Operation] = [{"method": method, "path": path} for path in paths]
+    rule = policy.DocumentedRuleDefault(prefix + name, check, description, operations, scope_types=["project"])
+    _rules.append(rule)
+    return rule.name
+
+
+_ACTION = "/servers/{server_id}/action"
+_MIGRATION = "/servers/{server_id}/migrations/{migration_id}"
+
+SERVERS_INDEX = _rule("servers:index", READER, "List servers.", "GET", "/servers")
+SERVERS_DETAIL = _rule("servers:detail", READER, "List servers with details.", "GET", "/servers/detail")
+SERVERS_ALL_TENANTS = _rule(
+    "servers:index:get_all_tenants", ADMIN, "List the servers of all projects.", "GET", "/servers", "/servers/detail"
+)
+SERVERS_SHOW = _rule("servers:show", READER, "Show a server.", "GET", "/servers/{server_id}")
+SERVERS_HOST_STATUS = _rule("servers:show:host_status", ADMIN, "See host_status.", "GET", "/servers/{server_id}", "/servers/detail")
+SERVERS_EXTENDED = _rule(
+    "os-extended-server-attributes", ADMIN, "See a server's host and other OS-EXT-SRV-ATTR.", "GET", "/servers/{server_id}", "/servers/detail"
+)  # fmt: skip
+SERVERS_CREATE = _rule("servers:create", MEMBER, "Create a server.", "POST", "/servers")
+SERVERS_FORCED_HOST = _rule("servers:create:forced_host", ADMIN, "Create a server on a host of one's choice.", "POST", "/servers")
+SERVERS_UPDATE = _rule("servers:update", MEMBER, "Change a server.", "PUT", "/servers/{server_id}")
+SERVERS_DELETE = _rule("servers:delete", MEMBER, "Delete a server.", "DELETE", "/servers/{server_id}")
+SERVERS_START = _rule("servers:start", MEMBER, "Start a server (os-start).", "POST", _ACTION)
+SERVERS_STOP = _rule("servers:stop", MEMBER, "Stop a server (os-stop).", "POST", _ACTION)
+SERVERS_REBOOT = _rule("servers:reboot", MEMBER, "Reboot a server (reboot).", "POST", _ACTION)
+PAUSE = _rule("os-pause-server:pause", MEMBER, "Pause a server (pause).", "POST", _ACTION)
+UNPAUSE = _rule("os-pause-server:unpause", MEMBER, "Unpause a server (unpause).", "POST", _ACTION)
+SUSPEND = _rule("os-suspend-server:suspend", MEMBER, "Suspend a server (suspend).", "POST", _ACTION)
+RESUME = _rule("os-suspend-server:resume", MEMBER, "Resume a server (resume).", "POST", _ACTION)
+LOCK = _rule("os-lock-server:lock", MEMBER, "Lock a server (lock).", "POST", _ACTION)
+UNLOCK = _rule("os-lock-server:unlock", MEMBER, "Unlock a server (unlock).", "POST", _ACTION)
+LOCK_OVERRIDE = _rule("os-lock-server:unlock:unlock_override", ADMIN, "Do as if servers were not locked.", "POST", _ACTION)
+RESET_STATE = _rule("os-admin-actions:reset_state", ADMIN, "Set a server's state (os-resetState).", "POST", _ACTION)
+CONSOLE_OUTPUT = _rule("os-console-output", MEMBER, "Read a server's console (os-getConsoleOutput).", "POST", _ACTION)
+MIGRATE_LIVE = _rule("os-migrate-server:migrate_live", MANAGER, "Live-migrate a server (os-migrateLive).", "POST", _ACTION)
+MIGRATE_LIVE_HOST = _rule("os-migrate-server:migrate_live:host", ADMIN, "Live-migrate to a named host.", "POST", _ACTION)
+
+SERVER_MIGRATIONS_INDEX = _rule(
+    "servers:migrations:index", MANAGER, "List a server's running migrations.", "GET", "/servers/{server_id}/migrations"
+)
+SERVER_MIGRATIONS_SHOW = _rule("servers:migrations:show", MANAGER, "Show a running migration.", "GET", _MIGRATION)
+SERVER_MIGRATIONS_HOST = _rule("servers:migrations:index:host", ADMIN, "See the hosts of a running migration.", "GET", _MIGRATION)
+SERVER_MIGRATIONS_DELETE = _rule("servers:migrations:delete", MANAGER, "Abort a migration.", "DELETE", _MIGRATION)
+SERVER_MIGRATIONS_FORCE = _rule(
+    "servers:migrations:force_complete", MANAGER, "Force a migration to complete.", "POST", _MIGRATION + "/action"
+)
+MIGRATIONS_INDEX = _rule("os-migrations:index", MANAGER, "List migrations.", "GET", "/os-migrations")
+MIGRATIONS_ALL_PROJECTS = _rule(
+    "os-migrations:index:all_projects", ADMIN, "List the migrations of all projects.", "GET", "/os-migrations"
+)
+MIGRATIONS_HOST = _rule("os-migrations:index:host", ADMIN, "See the hosts of migrations.", "GET", "/os-migrations")
+
+_ACTIONS = "/servers/{server_id}/os-instance-actions"
+ACTIONS_LIST = _rule("os-instance-actions:list", READER, "List what was done to a server.", "GET", _ACTIONS)
+ACTIONS_SHOW = _rule("os-instance-actions:show", READER, "Show an action.", "GET", _ACTIONS + "/{request_id}")
+ACTIONS_EVENTS = _rule(
+    "os-instance-actions:events", ADMIN, "See the hosts of an action's events.", "GET", _ACTIONS + "/{request_id}"
+)
+ACTIONS_DETAILS = _rule(
+    "os-instance-actions:events:details", ADMIN, "See the details of an action's events.", "GET", _ACTIONS + "/{request_id}"
+)
+
+SERVICES_LIST = _rule("os-services:list", ADMIN, "List services.", "GET", "/os-services")
+SERVICES_UPDATE = _rule("os-services:update", ADMIN, "Enable, disable or force down a service.", "PUT", "/os-services/{service_id}")
+SERVICES_DELETE = _rule("os-services:delete", ADMIN, "Delete a service.", "DELETE", "/os-services/{service_id}")
+
+_HYPERVISOR = "/os-hypervisors/{hypervisor_id}"
+HYPERVISORS_LIST = _rule("os-hypervisors:list", ADMIN, "List hypervisors.", "GET", "/os-hypervisors")
+HYPERVISORS_DETAIL = _rule("os-hypervisors:list-detail", ADMIN, "List hypervisors with details.", "GET", "/os-hypervisors/detail")
+HYPERVISORS_SHOW = _rule("os-hypervisors:show", ADMIN, "Show a hypervisor.", "GET", _HYPERVISOR)
+HYPERVISORS_STATISTICS = _rule("os-hypervisors:statistics", ADMIN, "Sum hypervisors up.", "GET", "/os-hypervisors/statistics")
+HYPERVISORS_UPTIME = _rule("os-hypervisors:uptime", ADMIN, "See the uptime of a hypervisor.", "GET", _HYPERVISOR + "/uptime")
+HYPERVISORS_SEARCH = _rule("os-hypervisors:search", ADMIN, "Search hypervisors.", "GET", _HYPERVISOR + "/search")
+HYPERVISORS_SERVERS = _rule("os-hypervisors:servers", ADMIN, "List the servers of hypervisors.", "GET", _HYPERVISOR + "/servers")
+
+FLAVORS_CREATE = _rule("os-flavor-manage:create", ADMIN, "Create a flavor.", "POST", "/flavors")
+FLAVORS_UPDATE = _rule("os-flavor-manage:update", ADMIN, "Change a flavor's description.", "PUT", "/flavors/{flavor_id}")
+FLAVORS_DELETE = _rule("os-flavor-manage:delete", ADMIN, "Delete a flavor.", "DELETE", "/flavors/{flavor_id}")
+EXTRA_SPECS_INDEX = _rule("os-flavor-extra-specs:index", READER, "List extra specs.", "GET", "/flavors/{flavor_id}/os-extra_specs")
+ZONES_LIST = _rule("os-availability-zone:list", ANYONE, "List availability zones.", "GET", "/os-availability-zone")
+ZONES_DETAIL = _rule("os-availability-zone:detail", ADMIN, "List zones with hosts.", "GET", "/os-availability-zone/detail")
+LIMITS = _rule("limits", ANYONE, "Show limits.", "GET", "/limits")
+EXTENSIONS = _rule("extensions", ANYONE, "List extensions.", "GET", "/extensions")
+KEYPAIRS_INDEX = _rule("os-keypairs:index", ANYONE, "List key pairs (there are none).", "GET", "/os-keypairs")
+SERVER_GROUPS_INDEX = _rule("os-server-groups:index", READER, "List server groups (there are none).", "GET", "/os-server-groups")
+AGGREGATES_INDEX = _rule("os-aggregates:index", ADMIN, "List aggregates (there are none).", "GET", "/os-aggregates")
+INTERFACES_LIST = _rule(
+    "os-attach-interfaces:list", READER, "List a server's interfaces.", "GET", "/servers/{server_id}/os-interface"
+)
+VOLUMES_INDEX = _rule(
+    "os-volumes-attachments:index", READER, "List a server's volumes (it has none).", "GET", "/servers/{server_id}/os-volume_attachments"
+)  # fmt: skip
+IMAGES_READ = _rule("images:read", ANYONE, "See the images of the embedded image source.", "GET", "/v2/images", prefix="embedded:")
+NETWORKS_READ = _rule("networks:read", ANYONE, "See the embedded networks.", "GET", "/v2.0/networks", prefix="embedded:")
+
+
+def list_rules() -> list[policy.RuleDefault]:
+    """Entry point `oslo.policy.policies`."""
+    return [*_BASE, *_rules]
