@@ -40,7 +40,7 @@ SERVERS_ALL_TENANTS = _rule(
 SERVERS_SHOW = _rule("servers:show", READER, "Show a server.", "GET", "/servers/{server_id}")
 SERVERS_HOST_STATUS = _rule("servers:show:host_status", ADMIN, "See host_status.", "GET", "/servers/{server_id}", "/servers/detail")
 SERVERS_EXTENDED = _rule(
-    "os-extended-server-attributes", ADMIN, "See a server's host and other OS-EXT-SRV-ATTR.", "GET", "/servers/{server_id}", "/servers/detail"
+    "os-extended-server-attributes", ADMIN, "See a server's host and the like.", "GET", "/servers/{server_id}", "/servers/detail"
 )  # fmt: skip
 SERVERS_CREATE = _rule("servers:create", MEMBER, "Create a server.", "POST", "/servers")
 SERVERS_FORCED_HOST = _rule("servers:create:forced_host", ADMIN, "Create a server on a host of one's choice.", "POST", "/servers")
@@ -79,9 +79,7 @@ MIGRATIONS_HOST = _rule("os-migrations:index:host", ADMIN, "See the hosts of mig
 _ACTIONS = "/servers/{server_id}/os-instance-actions"
 ACTIONS_LIST = _rule("os-instance-actions:list", READER, "List what was done to a server.", "GET", _ACTIONS)
 ACTIONS_SHOW = _rule("os-instance-actions:show", READER, "Show an action.", "GET", _ACTIONS + "/{request_id}")
-ACTIONS_EVENTS = _rule(
-    "os-instance-actions:events", ADMIN, "See the hosts of an action's events.", "GET", _ACTIONS + "/{request_id}"
-)
+ACTIONS_EVENTS = _rule("os-instance-actions:events", ADMIN, "See the hosts of its events.", "GET", _ACTIONS + "/{request_id}")
 ACTIONS_DETAILS = _rule(
     "os-instance-actions:events:details", ADMIN, "See the details of an action's events.", "GET", _ACTIONS + "/{request_id}"
 )
@@ -114,8 +112,8 @@ INTERFACES_LIST = _rule(
     "os-attach-interfaces:list", READER, "List a server's interfaces.", "GET", "/servers/{server_id}/os-interface"
 )
 VOLUMES_INDEX = _rule(
-    "os-volumes-attachments:index", READER, "List a server's volumes (it has none).", "GET", "/servers/{server_id}/os-volume_attachments"
-)  # fmt: skip
+    "os-volumes-attachments:index", READER, "List a server's volumes.", "GET", "/servers/{server_id}/os-volume_attachments"
+)
 IMAGES_READ = _rule("images:read", ANYONE, "See the images of the embedded image source.", "GET", "/v2/images", prefix="embedded:")
 NETWORKS_READ = _rule("networks:read", ANYONE, "See the embedded networks.", "GET", "/v2.0/networks", prefix="embedded:")
 

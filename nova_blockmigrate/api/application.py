@@ -30,7 +30,7 @@ def build(conf: cfg.ConfigOpts, conductor: ConductorAPI | None = None) -> Any:
     deployment = Deployment(conf, conductor or ConductorAPI(conf), enforcer(conf))
     for module in pkgutil.iter_modules(handlers.__path__):
         importlib.import_module(f"{handlers.__name__}.{module.name}")
-    app = falcon.App(middleware=[_Paths(), _AccessLog()])
+    app: Any = falcon.App(middleware=[_Paths(), _AccessLog()])
     app.req_options.strip_url_path_trailing_slash = True
     errors.register(app)
     routes.install(app, deployment, auth.authenticator(conf))

@@ -47,7 +47,7 @@ def message_of(error: exceptions.BlockMigrateError) -> str:
     return error.message.split(_REMOTE_TRACEBACK, 1)[0].rstrip()
 
 
-def register(app: falcon.App) -> None:
+def register(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _of_falcon)
     app.add_error_handler(exceptions.BlockMigrateError, _ours)

@@ -41,12 +41,12 @@ def page(request: Request, columns: Mapping[str, str], default: Iterable[tuple[s
 
 
 def links(
-    request: Request, name: str, found: list[T], marker: Callable[[T], Any]
+    request: Request, key: str, found: list[T], marker: Callable[[T], Any]
 ) -> tuple[list[T], dict[str, list[dict[str, str]]]]:
-    """The rows to show, and `{"<name>_links": [...]}` if there are more."""
+    """The rows to show, and the link to the next page under `key` if there are more."""
     shown = found[: limit(request)]
     if len(found) <= len(shown) or not shown:
         return shown, {}
     parameters = [(key, value) for key in request.query.names() for value in request.query.texts(key) if key != "marker"]
     query = urllib.parse.urlencode([*parameters, ("marker", marker(shown[-1]))])
-    return shown, {f"{name}_links": [{"rel": "next", "href": f"{request.base_url}{request.path}?{query}"}]}
+    return shown, {key: [{"rel": "next", "href": f"{request.base_url}{request.path}?{query}"}]}

@@ -92,7 +92,7 @@ def action(
     return route("POST", path, action=name, status=status, **options)
 
 
-def install(app: falcon.App, deployment: Deployment, authenticator: auth.Authenticator) -> None:
+def install(app: falcon.App[Any, Any], deployment: Deployment, authenticator: auth.Authenticator) -> None:
     """Give `app` every declared route."""
     by_path: dict[str, dict[str, list[Route]]] = {}
     for each in declared:

@@ -91,7 +91,7 @@ class _ThreadServer:
         self._server = wsgi.Server(
             (conf.api.listen, conf.api.listen_port), app, numthreads=10, max=50, timeout=_KEEPALIVE_S, shutdown_timeout=_STOP_S
         )
-        self._server.error_log = lambda message="", level=20, traceback=False: LOG.log(level, message, exc_info=traceback)
+        self._server.error_log = _log_error  # type: ignore[method-assign]
         if conf.api.ssl_cert_file:
             from cheroot.ssl.builtin import BuiltinSSLAdapter
 
@@ -103,3 +103,8 @@ class _ThreadServer:
 
     def stop(self) -> None:
         self._server.stop()
+
+
+def _log_error(msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+    """cheroot's errors: clients that hang up, handshakes that fail."""
+    LOG.log(level, msg, exc_info=traceback)

@@ -116,7 +116,7 @@ def _search(request: Request) -> tuple[list[Flavor], dict[str, Any]]:
     page = paging.page(request, _SORT_KEYS, (("flavorid", False),))
     with session.reader() as db:
         found = flavors.search(db, conditions, page)
-    return paging.links(request, "flavors", found, lambda flavor: flavor.flavorid)
+    return paging.links(request, "flavors_links", found, lambda flavor: flavor.flavorid)
 
 
 def _brief(request: Request, flavor: Flavor) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _list(request: Request, view: Callable[[Request, ComputeNode], dict[str, Any
         by_host = server_lists.names_by_host(db) if with_servers else {}
     links: dict[str, Any] = {}
     if request.microversion >= 33 and not pattern:
-        found, links = paging.links(request, "hypervisors", found, lambda node: views.identifier(request, node))
+        found, links = paging.links(request, "hypervisors_links", found, lambda node: views.identifier(request, node))
     shown = [(node, view(request, node)) for node in found]
     if with_servers:
         shown = [(node, views.with_servers(request, each, by_host.get(node.host, []))) for node, each in shown]

@@ -33,8 +33,7 @@ def index(request: Request, server: Instance) -> dict[str, Any]:
             paging.limit(request) + 1 if paged else None, request.query.text("marker") if paged else None,
         )  # fmt: skip
     shown, links = paging.links(request, "links", found, lambda each: each.request_id) if paged else (found, {})
-    answer: dict[str, Any] = {"instanceActions": [_action(request, action) for action in shown]}
-    return answer | {"links": each for each in links.values()}
+    return {"instanceActions": [_action(request, action) for action in shown]} | links
 
 
 @route("GET", _PATH + "/{request_id}", policy=policies.ACTIONS_SHOW, deleted_servers_from=_DELETED_FROM)

@@ -14,7 +14,7 @@ from nova_blockmigrate.db import session
 from nova_blockmigrate.db.queries import migration_lists
 
 _FILTERS_59 = frozenset(
-    ["hidden", "host", "instance_uuid", "source_compute", "status", "migration_type", "limit", "marker", "changes-since"]
+    {"hidden", "host", "instance_uuid", "source_compute", "status", "migration_type", "limit", "marker", "changes-since"}
 )
 _QUERY: Versioned[frozenset[str]] = Versioned(
     {
@@ -35,7 +35,7 @@ def index(request: Request) -> dict[str, Any]:
     limit = paging.limit(request) + 1 if paged else None
     with session.reader() as db:
         found = migration_lists.search(db, _filters(request), limit, request.query.text("marker") if paged else None)
-    shown, links = paging.links(request, "migrations", found, lambda each: each.uuid) if paged else (found, {})
+    shown, links = paging.links(request, "migrations_links", found, lambda each: each.uuid) if paged else (found, {})
     with_hosts = request.can(policies.MIGRATIONS_HOST)
     return {"migrations": [views.listed(request, migration, with_hosts) for migration in shown]} | links
 

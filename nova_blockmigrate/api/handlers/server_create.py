@@ -8,6 +8,7 @@ import secrets
 import uuid as uuids
 from typing import Any
 
+from oslo_utils import strutils
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
@@ -16,7 +17,6 @@ from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, record
 from nova_blockmigrate.api.request import Request, Response
 from nova_blockmigrate.api.routes import route
 from nova_blockmigrate.api.schemas import servers as schemas
-from nova_blockmigrate.api.schemas.types import BOOLEAN
 from nova_blockmigrate.api.views import servers as views
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, utcnow
@@ -28,6 +28,10 @@ _MOST_AT_ONCE = 100
 
 class MultipleNetworks(exceptions.Conflict):
     template = "There are several networks: name the one to use, or 'none'."
+
+
+class NoNetwork(exceptions.Invalid):
+    template = "There is no network to use: make one with `nova-blockmigrate-manage network create`, or say 'none'."
 
 
 class FlavorTooSmall(exceptions.Invalid):
@@ -56,7 +60,7 @@ def create(request: Request) -> Response:
         made = [_insert(db, request, body, wanted, index, reservation) for index in range(count)]
     for server in made:
         _build(request, server)
-    if str(body.get("return_reservation_id", False)).lower() in [str(word).lower() for word in BOOLEAN["enum"][2:20]]:
+    if strutils.bool_from_string(body.get("return_reservation_id", False), strict=True):
         return Response({"reservation_id": reservation})
     password = body.get("adminPass") or secrets.token_urlsafe(9)
     shown = views.created(request, made[0], password)

@@ -19,36 +19,13 @@ from nova_blockmigrate.objects import TaskState
 
 _SORT_KEYS = {
     name: name
-    for name in [
-        "availability_zone",
-        "created_at",
-        "display_name",
-        "host",
-        "hostname",
-        "launched_at",
-        "node",
-        "power_state",
-        "progress",
-        "project_id",
-        "task_state",
-        "terminated_at",
-        "updated_at",
-        "user_id",
-        "uuid",
-        "vm_state",
-        "root_device_name",
-        "key_name",
-    ]
-    if hasattr(Instance, name)
+    for name in (
+        *("availability_zone", "created_at", "display_name", "host", "hostname", "key_name", "launched_at", "node", "power_state"),
+        *("progress", "project_id", "task_state", "terminated_at", "updated_at", "user_id", "uuid", "vm_state"),
+    )
 } | {"display_description": "description", "image_ref": "image_id", "id": "uuid", "name": "display_name"}
 _DEFAULT_ORDER = (("created_at", True), ("id", True))
-_FOR_ADMINS_ONLY = {
-    "host": "host",
-    "node": "node",
-    "task_state": "task_state",
-    "vm_state": "vm_state",
-    "power_state": "power_state",
-}
+_FOR_ADMINS_ONLY = {name: name for name in ("host", "node", "task_state", "vm_state", "power_state")}
 _FOR_ALL = {
     "availability_zone": "availability_zone",
     "description": "description",
@@ -103,7 +80,7 @@ def _search(request: Request) -> tuple[list[Instance], dict[str, Any]]:
     page = paging.page(request, _SORT_KEYS, _DEFAULT_ORDER)
     with session.reader() as db:
         found = server_lists.search(db, _filters(request), page)
-    return paging.links(request, "servers", found, lambda server: server.uuid)
+    return paging.links(request, "servers_links", found, lambda server: server.uuid)
 
 
 def _filters(request: Request) -> server_lists.Filters:
@@ -130,7 +107,7 @@ def _project(request: Request) -> str | None:
     if request.query.boolean("all_tenants"):
         request.authorize(policies.SERVERS_ALL_TENANTS)
         return wanted
-    return request.context.project_id  # type: ignore[no-any-return]
+    return request.context.project_id
 
 
 def _deleted(request: Request, since: bool) -> bool | None:

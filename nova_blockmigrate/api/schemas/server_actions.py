@@ -22,8 +22,7 @@ LOCK: Versioned[Schema] = Versioned(
         ),
     }
 )
-RESET_STATE: Versioned[Schema] = Versioned(
-    {1: wrapped("os-resetState", document({"state": {"enum": ["active", "error"]}}, ["state"]))}
-)
+_STATE: Schema = document({"state": {"enum": ["active", "error"]}}, ["state"])
+RESET_STATE: Versioned[Schema] = Versioned({1: wrapped("os-resetState", _STATE)})
 _LENGTH: Schema = {"anyOf": [COUNT, {"enum": [None, -1, "-1"]}]}
 CONSOLE_OUTPUT: Versioned[Schema] = Versioned({1: wrapped("os-getConsoleOutput", document({"length": _LENGTH}))})

@@ -40,7 +40,7 @@ def status(vm_state: str, task_state: str | None) -> str:
 
 def states_of(wanted: str) -> list[tuple[str, list[str], list[str]]]:
     """The inverse of `status`, for filters: a vm_state with the task states that it needs (any if empty) and must not have."""
-    found = []
+    found: list[tuple[str, list[str], list[str]]] = []
     for vm_state, plain in _STATUS_OF_VM_STATE.items():
         special = {task: status for (vm, task), status in _STATUS_OF_BOTH.items() if vm is vm_state}
         needed = [task.value for task, status in special.items() if status == wanted.upper()]
@@ -144,6 +144,10 @@ def addresses(server: Instance) -> dict[str, list[dict[str, Any]]]:
             {"version": 4, "addr": port.ip_address, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac_address}
         )
     return found
+
+
+def _image(request: Request, server: Instance) -> dict[str, Any] | str:
+    return {"id": server.image_id, "links": [links.bookmark(request, f"images/{server.image_id}")]} if server.image_id else ""
 
 
 def _flavor(request: Request, server: Instance) -> dict[str, Any]:
