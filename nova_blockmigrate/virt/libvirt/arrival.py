@@ -1,0 +1,29 @@
+"""After a handover, on the destination: the guest is announced, persistent, and its disks on stable storage."""
+
+from __future__ import annotations
+
+import functools
+
+import libvirt
+
+from nova_blockmigrate.objects import MigrationPlan
+from nova_blockmigrate.threads import in_parallel
+from nova_blockmigrate.virt.libvirt import disks
+from nova_blockmigrate.virt.libvirt.describe import migratable_xml
+from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
+from nova_blockmigrate.virt.libvirt.host import Host
+
+
+def settle_in(host: Host, plan: MigrationPlan) -> None:
+    """Finish what the transfer left. The announcement is QEMU's own: it sends RARP (and the guest's virtio driver its
+    gratuitous ARP) when the guest resumes here; a network that wants more is told here.
+
+    :raises GuestNotFound: libvirt does not have it.
+    """
+    domain = host.domain(plan.server.uuid, plan.server.domain_name)
+    with host.errors("see that the guest is persistent"):
+        if not domain.isPersistent():
+            host.connection().defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+        xml = migratable_xml(domain)
+    written = [disk.path for disk in DomainFacts(xml).disks if disk.source_type == "file" and disk.path and not disk.readonly]
+    in_parallel([functools.partial(disks.flush, [path]) for path in written])

@@ -1,0 +1,115 @@
+"""What to do next with a guest of which two hosts have a copy (DESIGN, Reconciliation): a table, without I/O.
+
+The rule behind it: a copy is started only when the other is proven never to run again, and the copy that ran last lives.
+Used after an exception of `migrateToURI3` and after restarts, by the driver and by the conductor.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from nova_blockmigrate.objects import Copy, Observation
+
+
+class Action(enum.StrEnum):
+    """What the two observations call for."""
+
+    WATCH = "re-attach to the job and keep steering"
+    ROLL_BACK = "the guest is on the source; clean the destination"
+    DESTROY_DESTINATION = "destroy the destination's copy, then roll back"
+    RESUME_SOURCE = "destroy an incoming copy if there is one, resume the source, roll back"
+    FENCE_AND_RESUME = "fence the source, then resume the destination"
+    FENCE_AND_FINISH = "fence the source; the destination runs already"
+    RESUME_DESTINATION = "the source is proven dead; resume the destination"
+    FINISH = "the guest runs on the destination; finish"
+    ALARM = "two copies run: suspend the one that no handover resumed; a person decides"
+    WAIT = "not known: start nothing, delete nothing, look again"
+
+
+_NOT_THERE = {Copy.ABSENT, Copy.SHUT_OFF, Copy.CRASHED, Copy.MIGRATED_AWAY}
+_JOB = {Copy.RUNNING_JOB, Copy.PAUSED_MIGRATION_JOB}
+_ENDED = {Copy.SHUT_OFF, Copy.CRASHED}
+
+
+def decide(source: Observation, destination: Observation) -> Action:
+    """The one action that both observations allow."""
+    here, there = _as_source(source.copy), _as_destination(destination.copy)
+    if here is Copy.UNREACHABLE:
+        return Action.WAIT
+    if here in _JOB:
+        return Action.WATCH if there is not Copy.RUNNING else _both(here)
+    if here is Copy.RUNNING:
+        return _source_runs(there)
+    if here is Copy.PAUSED_BY_USER:
+        return _source_paused_by_user(there)
+    if here is Copy.PAUSED_MIGRATION:
+        return _source_paused(there)
+    if here in _ENDED and not source.fenced:
+        return _source_ended(there)
+    return _source_gone(there, here is Copy.ABSENT and not source.fenced)
+
+
+def _as_source(copy: Copy) -> Copy:
+    """libvirt's "paused, migration" and "paused, user" mean one thing at the source, and another at the destination."""
+    return {Copy.INCOMING: Copy.PAUSED_MIGRATION, Copy.PAUSED_COMPLETE: Copy.PAUSED_BY_USER}.get(copy, copy)
+
+
+def _as_destination(copy: Copy) -> Copy:
+    return {
+        Copy.PAUSED_MIGRATION: Copy.INCOMING,
+        Copy.PAUSED_MIGRATION_JOB: Copy.INCOMING,
+        Copy.PAUSED_BY_USER: Copy.PAUSED_COMPLETE,
+        Copy.RUNNING_JOB: Copy.RUNNING,
+    }.get(copy, copy)
+
+
+def _both(here: Copy) -> Action:
+    return Action.ALARM if here is Copy.RUNNING_JOB else Action.FENCE_AND_FINISH
+
+
+def _source_runs(there: Copy) -> Action:
+    if there is Copy.RUNNING:
+        return Action.ALARM
+    if there in _NOT_THERE or there is Copy.UNREACHABLE:
+        # out of reach it cannot run either: it is resumed only on proof that the source never runs again
+        return Action.ROLL_BACK
+    return Action.DESTROY_DESTINATION
+
+
+def _source_paused_by_user(there: Copy) -> Action:
+    if there is Copy.RUNNING:
+        return Action.FENCE_AND_FINISH
+    if there in _NOT_THERE or there is Copy.UNREACHABLE:
+        return Action.ROLL_BACK
+    return Action.DESTROY_DESTINATION
+
+
+def _source_paused(there: Copy) -> Action:
+    if there is Copy.UNREACHABLE:
+        return Action.WAIT
+    if there is Copy.RUNNING:
+        return Action.FENCE_AND_FINISH
+    return Action.FENCE_AND_RESUME if there is Copy.PAUSED_COMPLETE else Action.RESUME_SOURCE
+
+
+def _source_ended(there: Copy) -> Action:
+    """The guest powered off or died by itself: its disks on the source are the last word, unless it runs there."""
+    if there is Copy.RUNNING:
+        return Action.FINISH
+    if there in _NOT_THERE or there is Copy.UNREACHABLE:
+        return Action.ROLL_BACK
+    return Action.DESTROY_DESTINATION
+
+
+def _source_gone(there: Copy, unexplained: bool) -> Action:
+    """Absent, migrated away, or fenced by us: it never runs again."""
+    if there is Copy.RUNNING:
+        return Action.FINISH
+    if there is Copy.PAUSED_COMPLETE:
+        return Action.RESUME_DESTINATION
+    if there is Copy.INCOMING:
+        # a transient guest that ended in mid-copy; otherwise the copy would be complete
+        return Action.DESTROY_DESTINATION if unexplained else Action.WAIT
+    if there is Copy.UNREACHABLE:
+        return Action.WAIT
+    return Action.ROLL_BACK

@@ -1,0 +1,232 @@
+"""The libvirt driver: what `ComputeDriver` asks for, each by a call into the module that does it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_blockmigrate.concurrency import native
+from nova_blockmigrate.exceptions import ConfigurationError
+from nova_blockmigrate.image import nbd
+from nova_blockmigrate.image.cache import BaseImages
+from nova_blockmigrate.image.source import LocalDirectory
+from nova_blockmigrate.objects import (
+    GuestDescription,
+    HostResources,
+    MigrationPlan,
+    Observation,
+    PowerState,
+    PreparedDestination,
+    Server,
+    TransferOutcome,
+)
+from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
+from nova_blockmigrate.virt.libvirt import arrival, domain_xml, flags, observe, prepare, removal, resources, spawn
+from nova_blockmigrate.virt.libvirt.describe import describe
+from nova_blockmigrate.virt.libvirt.guest import Guest
+from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.migration import TRANSFER, LiveMigration
+from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
+
+LOG = log.getLogger(__name__)
+_OVER_LIMIT_S = 60.0
+
+
+class LibvirtDriver(ComputeDriver):
+    """KVM guests of one host, through libvirt."""
+
+    host: Host
+    images: BaseImages
+    capabilities: resources.Capabilities
+    domain_settings: domain_xml.DomainSettings
+    transfer_settings: TransferSettings
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        self._migrations: dict[str, LiveMigration] = {}
+        self._lock = native.threading.Lock()
+
+    # --- the host ---------------------------------------------------------------------------------------------------
+
+    def init_host(self, host: str) -> None:
+        options = self.conf.libvirt
+        self.transfer_settings = transfer_settings(options)
+        if flags.is_unprotected(options.live_migration_uri):
+            LOG.warning(
+                "[libvirt] live_migration_uri is %s: whoever reaches libvirt's port owns this host, and guests travel in the "
+                "clear. Use this on a closed network only, else qemu+tls:// and live_migration_with_native_tls.",
+                options.live_migration_uri,
+            )
+        self.host = Host(options.connection_uri, host)
+        self.capabilities = resources.Capabilities(self.host)
+        self.capabilities.load()
+        self.domain_settings = self._domain_settings()
+        os.makedirs(self.instances_path, exist_ok=True)
+        source = LocalDirectory(self.conf.image.local_directory, host)
+        self.images = BaseImages(self.instances_path, source, self.conf.force_raw_images, host)
+
+    def close(self) -> None:
+        self.host.close()
+
+    @property
+    def instances_path(self) -> str:
+        path: str = self.conf.instances_path
+        return path
+
+    def get_available_resource(self) -> HostResources:
+        return resources.measure(self.host, self.capabilities, self.host.name, self.conf.my_ip, self.instances_path)
+
+    def list_instance_uuids(self) -> list[str]:
+        with self.host.errors("list domains"):
+            return [domain.UUIDString() for domain in self.host.connection().listAllDomains()]
+
+    # --- a guest ----------------------------------------------------------------------------------------------------
+
+    def spawn(self, server: Server, ledger: Ledger) -> None:
+        spawn.spawn(self.host, self.images, server, self.domain_settings, self.instances_path, ledger)
+
+    def destroy(self, server: Server) -> None:
+        removal.delete_server(self.host, server, self.instances_path)
+
+    def power_on(self, server: Server) -> None:
+        spawn.power_on(self.host, server, self.domain_settings, self.instances_path)
+
+    def power_off(self, server: Server, timeout_s: float) -> None:
+        self._guest(server).shut_down(timeout_s)
+
+    def reboot(self, server: Server, hard: bool) -> None:
+        self._guest(server).reboot(hard, self.conf.shutdown_timeout)
+
+    def pause(self, server: Server) -> None:
+        self._guest(server).pause()
+
+    def unpause(self, server: Server) -> None:
+        self._guest(server).unpause()
+
+    def suspend(self, server: Server) -> None:
+        self._guest(server).save()
+
+    def resume(self, server: Server) -> None:
+        self._guest(server).start()
+
+    def get_info(self, server: Server) -> PowerState:
+        return self._guest(server).power_state()
+
+    def get_console_output(self, server: Server, max_bytes: int) -> bytes:
+        path = domain_xml.instance_directory(self.instances_path, server.uuid) / "console.log"
+        try:
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
+                return file.read(max_bytes)
+        except FileNotFoundError:
+            return b""
+
+    # --- live migration ---------------------------------------------------------------------------------------------
+
+    def check_can_live_migrate_source(self, server: Server) -> GuestDescription:
+        return describe(self.host, server)
+
+    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> list[str]:
+        return prepare.why_not(self.host, self.capabilities, server, guest, self.instances_path)
+
+    def pre_live_migration(
+        self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase
+    ) -> PreparedDestination:
+        address = self.conf.libvirt.live_migration_inbound_addr or ""
+        return prepare.Preparation(self.host.name, self.instances_path, ledger, fetch_base).make(plan, guest, address)
+
+    def live_migration(
+        self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
+    ) -> TransferOutcome:
+        destination = self._destination(prepared.libvirt_host)
+        migration = LiveMigration(self.host, destination, self.transfer_settings, plan, guest, prepared, control)
+        with self._lock:
+            self._migrations[plan.migration_uuid] = migration
+        try:
+            return migration.run()
+        finally:
+            destination.close()
+
+    def post_live_migration_at_destination(self, plan: MigrationPlan) -> None:
+        arrival.settle_in(self.host, plan)
+
+    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:
+        with self._lock:
+            migration = self._migrations.pop(plan.migration_uuid, None)
+        if migration is not None:
+            migration.over.wait(_OVER_LIMIT_S)
+        destination = self._destination(plan.destination_host)
+        try:
+            removal.clean_source(self.host, destination, plan, guest, self.instances_path)
+        finally:
+            destination.close()
+
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> None:
+        prepare.release(self.host, plan, ledger)
+
+    def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
+        # a journal that knows of no transfer is that of a destination
+        is_destination = journal is not None and not journal.has(TRANSFER)
+        return observe.observe(self.host, server_uuid, is_destination, fenced=journal is not None and journal.has("fenced"))
+
+    def serve_base(self, path: str, address: str) -> contextlib.AbstractContextManager[str]:
+        return nbd.serve(path, address, self.host.name)
+
+    def fetch_base(self, uri: str, sha256: str, path: str) -> int:
+        return nbd.fetch(uri, sha256, path, self.host.name)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _guest(self, server: Server) -> Guest:
+        return Guest(self.host, server.uuid, server.domain_name)
+
+    def _destination(self, name: str) -> Host:
+        return Host(self.transfer_settings.destination_uri(name), name)
+
+    def _domain_settings(self) -> domain_xml.DomainSettings:
+        options = self.conf.libvirt
+        return domain_xml.DomainSettings(
+            virt_type=options.virt_type,
+            machine=options.hw_machine_type,
+            cpu_mode=options.cpu_mode,
+            cpu_model=self._cpu_model(options) if options.cpu_mode == "custom" else "",
+            cache_mode=options.disk_cachemode,
+            arch=resources.ARCH,
+        )
+
+    def _cpu_model(self, options: Any) -> str:
+        usable = resources.usable_cpu_models(self.host, options.virt_type)
+        for model in options.cpu_models:
+            if model in usable:
+                return str(model)
+        raise ConfigurationError(
+            detail=f"[libvirt] cpu_models {', '.join(options.cpu_models) or '(empty)'}: this host can run none of them as "
+            f"{options.virt_type} guests. To do: name one of {', '.join(sorted(usable)) or 'none'}."
+        )
+
+
+def transfer_settings(options: Any) -> TransferSettings:
+    """What the options say about transfers.
+
+    :raises ConfigurationError: they contradict each other, or libvirt.
+    """
+    wishes = flags.Wishes(
+        parallel_connections=options.live_migration_parallel_connections,
+        native_tls=options.live_migration_with_native_tls,
+        auto_converge=options.live_migration_permit_auto_converge,
+    )
+    flags.check_uri(options.live_migration_uri)
+    return TransferSettings(
+        uri=options.live_migration_uri,
+        live_flags=flags.live_flags(options.live_migration_flag, wishes),
+        block_flags=flags.block_flags(options.block_migration_flag, wishes),
+        bandwidth_mib=options.live_migration_bandwidth,
+        downtime_ms=options.live_migration_downtime,
+        parallel_connections=options.live_migration_parallel_connections,
+        native_tls=options.live_migration_with_native_tls,
+        poll_interval_s=options.live_migration_poll_interval,
+    )

@@ -1,0 +1,326 @@
+"""One live migration on its source host, from the call to the verdict: transfer, watch, hand over, or find out what was.
+
+All that happens (events of both hosts, the end of `migrateToURI3`, the links) comes through one queue to the thread that
+called, so that decisions are made in one place and in the order of what happened. Reading top-down: `run`, `_watch`,
+`_hand_over`; what is done when things went wrong is in `settle.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+
+from nova_blockmigrate.concurrency import native
+from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound
+from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
+from nova_blockmigrate.threads import Task, in_parallel
+from nova_blockmigrate.virt.driver import TransferControl
+from nova_blockmigrate.virt.libvirt import transfer
+from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
+from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.links import DESTINATION, SOURCE, Links
+from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
+from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
+from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
+
+TRANSFER, FENCING, FENCED = "transfer", "fencing", "fenced"
+"""Marks in the journal: migrateToURI3 may have been called; a SIGSTOP may have been sent; the source never runs again."""
+EVENT_LIMIT_S = 1.0
+"""How long after the end of the transfer an event may come."""
+WORD_LIMIT_S = 40.0
+"""libvirt needs 10 s to give a QEMU up that does not heed its SIGTERM; and as long again to notice a lost peer."""
+
+
+@dataclasses.dataclass
+class Seen:
+    """What has come through the queue so far."""
+
+    source_paused_s: float = 0.0
+    source_resumed: bool = False
+    source_stopped: int | None = None
+    """Detail of the STOPPED event."""
+    complete_s: float = 0.0
+    returned: bool = False
+    job_over: bool = False
+    error: libvirt.libvirtError | None = None
+    link_error: BlockMigrateError | None = None
+    linked: bool = False
+
+    def note(self, item: tuple[Any, ...]) -> None:
+        kind, *rest = item
+        if kind == SOURCE:
+            self._note_source(*rest)
+        elif kind == DESTINATION:
+            event, detail, at_s = rest
+            if (event, detail) == (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED):
+                self.complete_s = self.complete_s or at_s
+        elif kind == "returned":
+            self.returned, self.error = True, rest[0]
+        elif kind == "linked":
+            self.linked = True
+        elif kind == "not linked":
+            self.link_error = rest[0]
+        elif kind == "job over":
+            self.job_over = True
+
+    def _note_source(self, event: int, detail: int, at_s: float) -> None:
+        if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
+            self.source_paused_s, self.source_resumed = at_s, False
+        elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+            self.source_resumed = True
+        elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            self.source_stopped = detail
+
+    @property
+    def over(self) -> bool:
+        return self.returned or self.job_over
+
+    @property
+    def died_standing(self) -> bool:
+        """It stopped without having run since it was paused. Events of one connection keep their order, so that is proof."""
+        return self.source_stopped is not None and not self.source_resumed
+
+
+class LiveMigration:
+    """One call of the driver's `live_migration`. Not to be used twice."""
+
+    _links: Links
+    _asker: Asker
+
+    def __init__(
+        self,
+        source: Host,
+        destination: Host,
+        settings: transfer.TransferSettings,
+        plan: MigrationPlan,
+        guest: GuestDescription,
+        prepared: PreparedDestination,
+        control: TransferControl,
+    ) -> None:
+        self._source, self._destination, self._settings = source, destination, settings
+        self._plan, self._guest, self._prepared, self._control = plan, guest, prepared, control
+        self._uuid, self._name = plan.server.uuid, plan.server.domain_name
+        self._queue = native.queue.SimpleQueue()
+        self._clock = native.time.time
+        self._seen, self._marks = Seen(), {}  # type: Seen, dict[str, float]
+        self._steering: transfer.Steering | None = None
+        self._process: QemuProcess | None = None
+        self._closing: list[Callable[[], object]] = []
+        """What releases that which was made, in the order of making."""
+        self._was_paused = guest.power_state is PowerState.PAUSED
+        self.over = native.threading.Event()
+        """libvirt is done with the source's domain, as far as this process can tell."""
+
+    def run(self) -> TransferOutcome:
+        """Blocks until decided."""
+        try:
+            outcome = self._continue() if self._control.journal.has(TRANSFER) else self._begin()
+            return self._finished(outcome)
+        finally:
+            Task("migration-clean-up", self._clean_up)
+
+    # --- beginning --------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> TransferOutcome:
+        if self._control.abort_requested:
+            return TransferOutcome(Verdict.STAYED, self._control.abort_reason, cancelled=True, power_state=self._guest.power_state)
+        in_parallel([self._link, lambda: self._control.journal.mark(TRANSFER)])
+        domain = self._domain()
+        self._control.mark("transfer_started")
+        self._mark("transfer_started")
+        uri = self._settings.destination_uri(self._prepared.libvirt_host)
+        flags = self._settings.flags(self._prepared.copied_disks)
+        chosen = transfer.parameters(self._settings, self._prepared)
+        task = transfer.start(domain, uri, chosen, flags, self._queue)
+        self._closing.append(task.wait)
+        self._get_ready(domain, watch_end=False)
+        return self._watch()
+
+    def _link(self) -> None:
+        self._links = Links(self._source, self._destination, self._uuid, self._queue)
+        self._closing.append(self._links.close)
+
+    def _domain(self) -> Any:
+        domain = self._links.source.domain()
+        if domain is None:
+            raise GuestNotFound(name=self._name, host=self._source.name)
+        return domain
+
+    def _get_ready(self, domain: Any, watch_end: bool) -> None:
+        """Everything that the handover needs, while the transfer is young."""
+        self._find_process()
+        quick = self._links.source.quick_domain()
+        self._asker = Asker(quick if quick is not None else domain)
+        self._steering = transfer.Steering(domain, self._settings, self._control, self._queue, watch_end)
+        self._closing += [self._asker.close, self._steering.wait]
+
+    def _find_process(self) -> None:
+        if self._process is None:
+            self._process = QemuProcess.find(self._name, self._uuid)
+            if self._process is not None:
+                self._closing.append(self._process.close)
+
+    def _continue(self) -> TransferOutcome:
+        """A transfer of this migration was begun before (this service was restarted): go on with it, or learn its end."""
+        self._find_process()
+        if self._process is not None and self._process.is_stopped() and not self._control.journal.has(FENCED):
+            self._process.resume()  # left by a handover that was interrupted: libvirt could not talk to it
+        self._link()
+        domain = self._links.source.domain()
+        if domain is None or not outgoing_job_is_active(domain):
+            return self._settle("")
+        self._get_ready(domain, watch_end=True)
+        return self._watch()
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> TransferOutcome:
+        """Wait for what happens, until the copy on the destination is complete or the transfer over."""
+        seen = self._seen
+        while True:
+            self._next()
+            if seen.complete_s:
+                return self._hand_over()
+            if seen.over:
+                return self._settle(str(seen.error or ""))
+            if seen.source_paused_s:
+                self._note_pause()
+            if seen.linked:
+                seen.linked = False
+                if self._destination_is_complete():
+                    seen.complete_s = self._clock()
+                    return self._hand_over()
+            if seen.link_error is not None and self._steering is not None:
+                self._steering.abort()  # without seeing the destination there is no handover
+
+    def _next(self, timeout_s: float | None = None) -> bool:
+        """Take the next item in; False when none came in time."""
+        try:
+            self._seen.note(self._queue.get(timeout=timeout_s))
+        except native.queue.Empty:
+            return False
+        return True
+
+    def _note_pause(self) -> None:
+        """The end is near: have "fencing" on disk before it is needed, while the destination completes its copy."""
+        if "source_paused" not in self._marks:
+            self._marks["source_paused"] = self._seen.source_paused_s
+            self._control.journal.mark(FENCING)
+            self._mark("fencing")
+
+    def _destination_is_complete(self) -> bool:
+        domain = self._destination_domain()
+        try:
+            return domain is not None and tuple(domain.state()) == PAUSED_BY_USER
+        except libvirt.libvirtError:
+            return False
+
+    def _destination_domain(self) -> Any | None:
+        side = self._links.destination
+        try:
+            return side.quick_domain() if side is not None else None
+        except BlockMigrateError:
+            return None
+
+    # --- the switch -------------------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> TransferOutcome:
+        """The destination has everything. From here on the source never runs again, or the destination never does."""
+        self._note_complete()
+        lookup = Task("find-destination", self._destination_domain)
+        self._take_in_all()
+        expected = PAUSED_BY_USER if self._was_paused else PAUSED_BY_MIGRATION
+        fence = Fencer(self._process, self._asker, expected).fence(self._seen.source_resumed)
+        self._take_in_all()
+        if fence is Fence.WORD or (fence is Fence.DEAD and self._seen.source_resumed):
+            fence = self._await_word()
+        if fence is Fence.DEAD:
+            return self._switch(lookup)
+        if fence is Fence.RAN_AGAIN:
+            return self._settle("libvirt let the guest run again on the source, as the destination's answer was lost")
+        return self._settle("libvirt on the source could not be asked in the handover")
+
+    def _note_complete(self) -> None:
+        self._marks["destination_complete"] = self._seen.complete_s
+        if "source_paused" not in self._marks:
+            self._marks["source_paused"] = self._seen.source_paused_s or self._seen.complete_s
+            self._control.journal.mark(FENCING)
+        if self._steering is not None:
+            self._steering.end()
+
+    def _take_in_all(self) -> None:
+        while self._next(0):
+            pass
+
+    def _await_word(self) -> Fence:
+        """The source is dead or being killed by libvirt: learn from libvirt that it never ran since it was paused."""
+        deadline = native.time.monotonic() + WORD_LIMIT_S
+        while (left_s := deadline - native.time.monotonic()) > 0:
+            seen = self._seen
+            if seen.source_resumed:
+                return Fence.RAN_AGAIN
+            if seen.died_standing or (seen.returned and seen.error is None):
+                return Fence.DEAD
+            if seen.over and (self._process is None or not self._process.has_ended()):
+                return Fence.UNKNOWN
+            if seen.over:  # the error came before the event that says how the guest ended
+                deadline = min(deadline, native.time.monotonic() + EVENT_LIMIT_S)
+            self._next(min(left_s, EVENT_LIMIT_S))
+        return Fence.UNKNOWN
+
+    def _switch(self, lookup: Task) -> TransferOutcome:
+        self._control.journal.mark(FENCED)
+        self._mark("fenced")
+        domain = lookup.result()
+        try:
+            if domain is None:
+                return self._settle("the destination's libvirt did not answer in the handover")
+            if not self._was_paused:
+                domain.resume()
+        except libvirt.libvirtError as error:
+            return self._settle(str(error))
+        self._mark("resumed")
+        return TransferOutcome(Verdict.HANDED_OVER, power_state=self._guest.power_state)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _settle(self, error: str) -> TransferOutcome:
+        if self._steering is not None:
+            self._steering.end()
+        situation = Situation(
+            source=self._source,
+            destination=self._destination,
+            uuid=self._uuid,
+            name=self._name,
+            guest=self._guest,
+            journal=self._control.journal,
+            error=error or str(self._seen.link_error or ""),
+            aborted=self._steering is not None and self._steering.aborted,
+            abort_reason=self._control.abort_reason,
+            was_paused=self._was_paused,
+            process=self._process,
+        )
+        outcome = Settlement(situation).reach()
+        if outcome.verdict is Verdict.HANDED_OVER:
+            self._mark("resumed")
+        return outcome
+
+    def _finished(self, outcome: TransferOutcome) -> TransferOutcome:
+        marks = self._marks
+        paused_s = marks["resumed"] - marks["source_paused"] if {"resumed", "source_paused"} <= marks.keys() else 0.0
+        progress = self._steering.last if self._steering is not None else outcome.progress
+        return dataclasses.replace(outcome, marks_s=dict(marks), paused_ms=paused_s * 1000, progress=progress)
+
+    def _mark(self, name: str) -> None:
+        self._marks[name] = self._clock()
+
+    def _clean_up(self) -> None:
+        """Connections can go when libvirt's last call on them has returned; nobody waits for that."""
+        try:
+            while self._closing:
+                self._closing.pop()()
+        finally:
+            self.over.set()

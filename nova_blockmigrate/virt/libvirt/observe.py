@@ -1,0 +1,91 @@
+"""What libvirt says of one host's copy of a guest: state, reason and job, as an `Observation`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libvirt
+
+from nova_blockmigrate.exceptions import HypervisorUnavailable
+from nova_blockmigrate.objects import Copy, Observation, PowerState
+from nova_blockmigrate.threads import call_within
+from nova_blockmigrate.virt.libvirt.host import Host
+
+ANSWER_TIMEOUT_S = 10.0
+_POWER = {
+    libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: PowerState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: PowerState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_CRASHED: PowerState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.SUSPENDED,
+}
+_DIED = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, libvirt.VIR_DOMAIN_SHUTOFF_FAILED}
+_RUNS = {libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_SHUTDOWN, libvirt.VIR_DOMAIN_PMSUSPENDED}
+_BY_MIGRATION = {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP}
+
+
+def power_state(state: int, reason: int) -> PowerState:
+    """Nova's power state for libvirt's state and reason."""
+    if state == libvirt.VIR_DOMAIN_SHUTOFF and reason in _DIED:
+        return PowerState.CRASHED
+    return _POWER.get(state, PowerState.NOSTATE)
+
+
+def classify(state: int, reason: int, job_active: bool, is_destination: bool) -> Copy:
+    """The copy that libvirt's state, reason and job mean, on the source or on the destination of a migration."""
+    if state in _RUNS:
+        return Copy.RUNNING_JOB if job_active and not is_destination else Copy.RUNNING
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason in _BY_MIGRATION:
+        if is_destination:
+            return Copy.INCOMING
+        return Copy.PAUSED_MIGRATION_JOB if job_active else Copy.PAUSED_MIGRATION
+    if state == libvirt.VIR_DOMAIN_PAUSED:
+        if is_destination:
+            return Copy.PAUSED_COMPLETE
+        return Copy.PAUSED_MIGRATION_JOB if job_active else Copy.PAUSED_BY_USER
+    if state == libvirt.VIR_DOMAIN_CRASHED or (state == libvirt.VIR_DOMAIN_SHUTOFF and reason in _DIED):
+        return Copy.CRASHED
+    if state == libvirt.VIR_DOMAIN_SHUTOFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED:
+        return Copy.MIGRATED_AWAY
+    return Copy.SHUT_OFF
+
+
+def observe(host: Host, uuid: str, is_destination: bool, fenced: bool = False, timeout_s: float = ANSWER_TIMEOUT_S) -> Observation:
+    """Look at a guest on `host`. A host that does not answer in time is `UNREACHABLE`, never an error."""
+    try:
+        return call_within(timeout_s, lambda: _look(host, uuid, is_destination, fenced))
+    except HypervisorUnavailable as error:
+        return Observation(Copy.UNREACHABLE, fenced=fenced, detail=str(error))
+    except TimeoutError as error:
+        return Observation(Copy.UNREACHABLE, fenced=fenced, detail=f"libvirt on {host.name}: {error}")
+
+
+def _look(host: Host, uuid: str, is_destination: bool, fenced: bool) -> Observation:
+    domain = host.find_domain(uuid)
+    if domain is None:
+        return Observation(Copy.ABSENT, fenced=fenced, detail=f"no such domain on {host.name}")
+    try:
+        state, reason = domain.state()
+        job = not is_destination and state != libvirt.VIR_DOMAIN_SHUTOFF and outgoing_job_is_active(domain)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return Observation(Copy.ABSENT, fenced=fenced, detail=str(error))
+        return Observation(Copy.UNREACHABLE, fenced=fenced, detail=str(error))
+    copy = classify(state, reason, job, is_destination)
+    return Observation(copy, power_state(state, reason), fenced, f"{copy} on {host.name} (libvirt: {state}/{reason})")
+
+
+def outgoing_job_is_active(domain: Any) -> bool:
+    """Whether libvirt is migrating the domain away."""
+    try:
+        job = domain.jobStats()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:  # not running (any more), or an incoming one
+            return False
+        raise
+    return bool(
+        job.get("type") in (libvirt.VIR_DOMAIN_JOB_UNBOUNDED, libvirt.VIR_DOMAIN_JOB_BOUNDED)
+        and job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+    )

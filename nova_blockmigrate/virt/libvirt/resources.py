@@ -1,0 +1,131 @@
+"""What a host is and has: libvirt's capabilities, memory, processors, disk; and what it thinks of a guest's CPU."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from nova_blockmigrate.objects import HostResources
+from nova_blockmigrate.virt.libvirt.host import Host
+
+GIB = 1024**3
+ARCH = os.uname().machine
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed_capabilities(xml: str) -> Any:
+    return etree.fromstring(xml.encode())
+
+
+class Capabilities:
+    """libvirt's capabilities of one host: fetched once, as the first time costs libvirt some 100 ms."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._xml = ""
+
+    def load(self) -> None:
+        if not self._xml:
+            with self._host.errors("describe the host"):
+                self._xml = self._host.connection().getCapabilities()
+
+    def machine_types(self, arch: str) -> set[str]:
+        """Names (and aliases) of the machines that guests of `arch` can have here."""
+        self.load()
+        tree = _parsed_capabilities(self._xml)
+        return {node.text for node in tree.iterfind(f"guest/arch[@name='{arch}']//machine")}
+
+    def cpu_info(self) -> str:
+        """Nova's `cpu_info`: a JSON object."""
+        self.load()
+        cpu = _parsed_capabilities(self._xml).find("host/cpu")
+        topology = cpu.find("topology")
+        return json.dumps(
+            {
+                "arch": cpu.findtext("arch", ARCH),
+                "model": cpu.findtext("model", ""),
+                "vendor": cpu.findtext("vendor", ""),
+                "topology": {key: int(value) for key, value in topology.attrib.items()} if topology is not None else {},
+                "features": sorted(feature.get("name") for feature in cpu.iterfind("feature")),
+            }
+        )
+
+
+def usable_cpu_models(host: Host, virt_type: str) -> set[str]:
+    """CPU models that guests can have here under mode custom."""
+    with host.errors("list CPU models"):
+        xml = host.connection().getDomainCapabilities(None, ARCH, None, virt_type)
+    tree = etree.fromstring(xml.encode())
+    return {node.text or "" for node in tree.iterfind("cpu/mode[@name='custom']/model[@usable='yes']")}
+
+
+def why_cpu_unfit(host: Host, virt_type: str, machine: str, cpu_xml: str) -> str:
+    """Why a guest's CPU cannot be had on this host, in words; empty when it can."""
+    try:
+        with host.errors("compare CPUs"):
+            result = host.connection().compareHypervisorCPU(None, ARCH, machine or None, virt_type, cpu_xml)
+    except Exception as error:  # noqa: BLE001 - a refusal to compare (unknown model, missing feature) is the answer
+        return str(error)
+    if result == libvirt.VIR_CPU_COMPARE_INCOMPATIBLE:
+        return "the hypervisor lacks features of it"
+    return ""
+
+
+def measure(host: Host, capabilities: Capabilities, name: str, host_ip: str, instances_path: str) -> HostResources:
+    """The host's figures at this moment."""
+    connection = host.connection()
+    with host.errors("describe the host"):
+        running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        vcpus = connection.getInfo()[2]
+        vcpus_used = sum(_vcpus(domain) for domain in running)
+        version, libvirt_version = connection.getVersion(), connection.getLibVersion()
+        hypervisor_hostname = connection.getHostname()
+    memory = _memory_kib()
+    disk = os.statvfs(instances_path)
+    disk_bytes, disk_free_bytes = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+    return HostResources(
+        host=name,
+        hypervisor_hostname=hypervisor_hostname,
+        hypervisor_type="QEMU",
+        hypervisor_version=version,
+        libvirt_version=libvirt_version,
+        host_ip=host_ip,
+        vcpus=vcpus,
+        vcpus_used=vcpus_used,
+        memory_mib=memory["MemTotal"] // 1024,
+        memory_used_mib=(memory["MemTotal"] - memory["MemAvailable"]) // 1024,
+        disk_gib=disk_bytes // GIB,
+        disk_used_gib=(disk_bytes - disk_free_bytes) // GIB,
+        disk_free_bytes=disk_free_bytes,
+        running_vms=len(running),
+        cpu_info=capabilities.cpu_info(),
+        uptime=_uptime(),
+    )
+
+
+def _vcpus(domain: Any) -> int:
+    try:
+        return int(domain.info()[3])
+    except libvirt.libvirtError:  # it ended meanwhile
+        return 0
+
+
+def _memory_kib() -> dict[str, int]:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return {name.rstrip(":"): int(value) for name, value, *_ in map(str.split, lines)}
+
+
+def _uptime() -> str:
+    """As the command `uptime` says it; Nova shows that text."""
+    seconds = float(Path("/proc/uptime").read_text().split()[0])
+    days, minutes = int(seconds // 86400), int(seconds % 86400 // 60)
+    load = Path("/proc/loadavg").read_text().split()[:3]
+    up = f"{days} days, " if days else ""
+    return f" {time.strftime('%H:%M:%S')} up {up}{minutes // 60:2d}:{minutes % 60:02d},  load average: {', '.join(load)}"

@@ -1,0 +1,210 @@
+"""When a transfer ended otherwise than by the plain handover: look at both hosts, decide by the table, act, look again.
+
+Nothing is started unless the other copy is proven dead, and what cannot be known is left alone (`UNDECIDED`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import libvirt
+
+from nova_blockmigrate.concurrency import native
+from nova_blockmigrate.exceptions import BlockMigrateError, HypervisorError
+from nova_blockmigrate.objects import Copy, GuestDescription, Observation, PowerState, TransferOutcome, Verdict
+from nova_blockmigrate.virt.driver import Journal
+from nova_blockmigrate.virt.libvirt import guest as guests
+from nova_blockmigrate.virt.libvirt.decide import Action, decide
+from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, Asker, Fence, Fencer
+from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.observe import observe
+from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
+
+PATIENCE_S = 20.0
+"""How long to look again before saying that it is not known."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+FENCED = "fenced"
+
+_STAYED = {Action.ROLL_BACK, Action.DESTROY_DESTINATION, Action.RESUME_SOURCE}
+_ENDED = {
+    PowerState.SHUTDOWN: "the guest was shut down while it was copied",
+    PowerState.CRASHED: "the guest crashed while it was copied",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """What is known when the looking begins."""
+
+    source: Host
+    destination: Host
+    uuid: str
+    name: str
+    guest: GuestDescription
+    journal: Journal
+    error: str = ""
+    aborted: bool = False
+    abort_reason: str = ""
+    was_paused: bool = False
+    process: QemuProcess | None = None
+
+
+class Settlement:
+    """Brings one migration to a verdict."""
+
+    def __init__(self, situation: Situation) -> None:
+        self._situation = situation
+        self._trouble = ""
+
+    def reach(self) -> TransferOutcome:
+        """Observe, decide and act until it is settled, or patience ends."""
+        pause_s = FIRST_PAUSE_S
+        deadline = native.time.monotonic() + PATIENCE_S
+        while True:
+            source, destination = self._look()
+            action = decide(source, destination)
+            try:
+                outcome = self._act(action, source)
+            except (libvirt.libvirtError, BlockMigrateError) as error:
+                outcome, self._trouble = None, str(error)
+            if outcome is not None:
+                return outcome
+            if native.time.monotonic() > deadline or action is Action.ALARM:
+                return self._undecided(action, source, destination)
+            native.time.sleep(pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    def _look(self) -> tuple[Observation, Observation]:
+        situation = self._situation
+        fenced = situation.journal.has(FENCED)
+        source = observe(situation.source, situation.uuid, is_destination=False, fenced=fenced)
+        return source, observe(situation.destination, situation.uuid, is_destination=True)
+
+    def _act(self, action: Action, source: Observation) -> TransferOutcome | None:
+        """The verdict, or None: look again."""
+        match action:
+            case Action.ROLL_BACK:
+                return self._stayed(source)
+            case Action.DESTROY_DESTINATION:
+                self._destroy_destination()
+                return self._stayed(source)
+            case Action.RESUME_SOURCE:
+                return self._resume_source()
+            case Action.FENCE_AND_RESUME | Action.FENCE_AND_FINISH:
+                self._fence()
+            case Action.RESUME_DESTINATION:
+                return self._resume_destination(source)
+            case Action.FINISH:
+                return self._handed_over()
+            case Action.ALARM:
+                self._alarm()
+        return None
+
+    # --- the guest stays --------------------------------------------------------------------------------------------
+
+    def _stayed(self, source: Observation) -> TransferOutcome:
+        power_state = source.power_state
+        if source.copy in (Copy.ABSENT, Copy.MIGRATED_AWAY):
+            power_state = PowerState.SHUTDOWN
+            self._define_source_again()
+        reason = _ENDED.get(power_state, "")
+        cancelled = self._situation.aborted and not reason
+        if cancelled:
+            reason = self._situation.abort_reason or "the migration was aborted"
+        elif self._situation.error:
+            reason = f"{reason}: {self._situation.error}" if reason else self._situation.error
+        return TransferOutcome(Verdict.STAYED, reason or "the transfer did not go on", cancelled, power_state=power_state)
+
+    def _define_source_again(self) -> None:
+        """The guest is dead, its disks are here, but libvirt has forgotten it (a transient one, or one it thought moved)."""
+        with self._situation.source.errors("define the guest again"):
+            self._situation.source.connection().defineXML(self._situation.guest.xml)
+
+    def _destroy_destination(self) -> None:
+        destroy_copy(self._situation.destination, self._situation.uuid)
+
+    def _resume_source(self) -> TransferOutcome | None:
+        situation = self._situation
+        self._destroy_destination()
+        domain = situation.source.domain(situation.uuid, situation.name)
+        with situation.source.errors("resume the guest"):
+            domain.resume()
+        return self._stayed(observe(situation.source, situation.uuid, is_destination=False))
+
+    # --- the guest moves --------------------------------------------------------------------------------------------
+
+    def _fence(self) -> None:
+        """Kill a source that libvirt calls paused by migration; the next look sees what came of it."""
+        situation = self._situation
+        domain = situation.source.domain(situation.uuid, situation.name)
+        process = situation.process or QemuProcess.find(situation.name, situation.uuid)
+        if process is None:
+            self._fence_by_libvirt(domain)
+            return
+        asker = Asker(domain)
+        try:
+            if Fencer(process, asker, PAUSED_BY_MIGRATION).fence(ran_again=False) is Fence.DEAD:
+                process.ends_within(LONGEST_PAUSE_S)
+                situation.journal.mark(FENCED)
+        finally:
+            asker.close()
+
+    def _fence_by_libvirt(self, domain: Any) -> None:
+        if tuple(domain.state()) == PAUSED_BY_MIGRATION:
+            domain.destroy()
+            self._situation.journal.mark(FENCED)
+
+    def _resume_destination(self, source: Observation) -> TransferOutcome | None:
+        if not source.fenced:
+            self._situation.journal.mark(FENCED)
+        if not self._situation.was_paused:
+            resume_destination(self._situation.destination, self._situation.uuid)
+        return self._handed_over()
+
+    def _handed_over(self) -> TransferOutcome:
+        if not self._situation.journal.has(FENCED):
+            self._situation.journal.mark(FENCED)
+        return TransferOutcome(Verdict.HANDED_OVER, power_state=self._situation.guest.power_state)
+
+    # --- not known --------------------------------------------------------------------------------------------------
+
+    def _alarm(self) -> None:
+        """Two copies run: stop the one that no handover resumed. Nothing is deleted; a person decides."""
+        situation = self._situation
+        host = situation.source if situation.journal.has(FENCED) else situation.destination
+        domain = host.domain(situation.uuid, situation.name)
+        with host.errors("suspend a second running copy"):
+            domain.suspend()
+
+    def _undecided(self, action: Action, source: Observation, destination: Observation) -> TransferOutcome:
+        parts = [f"source: {source.detail}", f"destination: {destination.detail}", f"to do: {action}"]
+        parts += [part for part in (self._trouble, self._situation.error) if part]
+        return TransferOutcome(Verdict.UNDECIDED, "; ".join(parts), power_state=source.power_state)
+
+
+def destroy_copy(host: Host, uuid: str) -> None:
+    """Kill a copy that does not run, and forget its definition.
+
+    :raises HypervisorError: it runs: it is not a copy that waits.
+    """
+    domain = host.find_domain(uuid)
+    if domain is None:
+        return
+    with host.errors("destroy an incoming copy"):
+        with contextlib.suppress(libvirt.libvirtError):  # it may be ending by itself
+            if domain.state()[0] in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
+                raise HypervisorError(action=f"destroy {domain.name()}", reason=f"it runs on {host.name}")
+            domain.destroy()
+        guests.undefine(domain)
+    if host.find_domain(uuid) is not None:
+        raise HypervisorError(action="destroy an incoming copy", reason=f"{host.name} still lists it")
+
+
+def resume_destination(host: Host, uuid: str) -> None:
+    """Let the destination's copy run; one that runs is fine."""
+    domain = host.domain(uuid)
+    with host.errors("resume the guest on the destination"):
+        if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+            domain.resume()

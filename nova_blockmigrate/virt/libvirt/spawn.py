@@ -1,0 +1,56 @@
+"""New servers: disks from their image, then the domain. When it fails, nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+
+from nova_blockmigrate.exceptions import Invalid
+from nova_blockmigrate.image.cache import BaseImages
+from nova_blockmigrate.network import bridge
+from nova_blockmigrate.objects import DiskLayer, Server
+from nova_blockmigrate.virt.driver import Ledger
+from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal
+from nova_blockmigrate.virt.libvirt.guest import Guest
+from nova_blockmigrate.virt.libvirt.host import Host
+
+
+def spawn(
+    host: Host, images: BaseImages, server: Server, settings: domain_xml.DomainSettings, instances_path: str, ledger: Ledger
+) -> None:
+    """Make and start a server. One that libvirt knows was made before (a crash came between): it is only started."""
+    guest = Guest(host, server.uuid, server.domain_name)
+    if guest.find() is not None:
+        guest.start()
+        return
+    try:
+        bridge.plug(server.vifs)
+        _make_disk(host, images, server, instances_path, ledger)
+        with ledger.entry("domain", server.uuid):
+            guest.define_and_start(domain_xml.build(server, settings, instances_path))
+    except BaseException:  # the border of the method: nothing stays behind, whatever failed
+        removal.delete_server(host, server, instances_path)
+        raise
+
+
+def power_on(host: Host, server: Server, settings: domain_xml.DomainSettings, instances_path: str) -> None:
+    """Start a server's guest; one that libvirt has forgotten is defined again as long as its disk is here."""
+    guest = Guest(host, server.uuid, server.domain_name)
+    if guest.find() is None and os.path.exists(domain_xml.instance_directory(instances_path, server.uuid) / "disk"):
+        guest.define_and_start(domain_xml.build(server, settings, instances_path))
+        return
+    guest.start()
+
+
+def _make_disk(host: Host, images: BaseImages, server: Server, instances_path: str, ledger: Ledger) -> None:
+    if server.image is None:
+        raise Invalid(f"Server {server.uuid} has no image to start from.")
+    directory = str(domain_xml.instance_directory(instances_path, server.uuid))
+    base = images.base_for(server.image)
+    layer = disks.read_chain(base.path, base.format, host.name)[0]
+    with ledger.entry("directory", directory):
+        os.makedirs(directory, exist_ok=True)
+    path = os.path.join(directory, "disk")
+    with ledger.entry("file", path):
+        disks.new_overlay(
+            path, DiskLayer(base.path, base.format, layer.virtual_size_bytes, 0), server.root_gib * disks.GIB, host.name
+        )

@@ -1,0 +1,162 @@
+"""The transfer proper: `migrateToURI3` in a native thread of its own, and beside it one that reports progress and aborts.
+
+How it ends is put into the migration's queue as ("returned", None or the error, time); what that means is decided in
+`migration.py`. With VIR_MIGRATE_PEER2PEER the job lives in libvirt: when this process dies, the transfer goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import libvirt
+
+from nova_blockmigrate.concurrency import native
+from nova_blockmigrate.objects import PreparedDestination, TransferProgress
+from nova_blockmigrate.threads import Task
+from nova_blockmigrate.virt.driver import TransferControl
+from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
+
+FIRST_LOOK_S = 0.25
+ABORT_RETRY_S = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferSettings:
+    """What a host's configuration says about all transfers."""
+
+    uri: str
+    live_flags: int
+    block_flags: int
+    bandwidth_mib: int = 0
+    downtime_ms: int = 500
+    parallel_connections: int = 1
+    native_tls: bool = False
+    poll_interval_s: float = 0.5
+
+    def flags(self, copied_disks: tuple[str, ...]) -> int:
+        """Flags of one transfer. NON_SHARED_INC with an empty list would copy every writable disk, network volumes, too."""
+        chosen = self.block_flags if copied_disks else self.live_flags
+        return chosen | int(libvirt.VIR_MIGRATE_PAUSED)
+
+    def destination_uri(self, libvirt_host: str) -> str:
+        return self.uri.replace("%s", bracketed(libvirt_host))
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URI."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def parameters(settings: TransferSettings, prepared: PreparedDestination) -> dict[str, Any]:
+    """Typed parameters of `migrateToURI3`."""
+    chosen: dict[str, Any] = {}
+    if prepared.copied_disks:
+        chosen[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(prepared.copied_disks)
+    if prepared.transfer_address:
+        chosen[libvirt.VIR_MIGRATE_PARAM_URI] = f"tcp://{bracketed(prepared.transfer_address)}"
+    if prepared.destination_xml:
+        chosen[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = prepared.destination_xml
+        chosen[libvirt.VIR_MIGRATE_PARAM_PERSIST_XML] = prepared.destination_xml
+    if settings.bandwidth_mib:
+        chosen[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = settings.bandwidth_mib
+    if settings.parallel_connections > 1:
+        chosen[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = settings.parallel_connections
+    if settings.native_tls:
+        chosen[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = prepared.libvirt_host
+    return chosen
+
+
+def start(domain: Any, uri: str, chosen: dict[str, Any], flags: int, queue: Any) -> Task:
+    """Begin to migrate; the end comes through the queue."""
+
+    def migrate() -> None:
+        error: libvirt.libvirtError | None = None
+        try:
+            domain.migrateToURI3(uri, chosen, flags)
+        except libvirt.libvirtError as raised:
+            error = raised
+        queue.put(("returned", error, native.time.time()))
+
+    return Task("migrate", migrate)
+
+
+def progress_of(job: dict[str, Any]) -> TransferProgress:
+    """Progress from libvirt's job statistics."""
+    return TransferProgress(
+        memory_total_bytes=job.get("memory_total", 0),
+        memory_processed_bytes=job.get("memory_processed", 0),
+        memory_remaining_bytes=job.get("memory_remaining", 0),
+        disk_total_bytes=job.get("disk_total", 0),
+        disk_processed_bytes=job.get("disk_processed", 0),
+        disk_remaining_bytes=job.get("disk_remaining", 0),
+        memory_iteration=job.get("memory_iteration", 0),
+        elapsed_s=job.get("time_elapsed", 0) / 1000,
+    )
+
+
+class Steering:
+    """Beside a transfer: reports progress at each interval, sets the downtime limit, aborts when asked to.
+
+    In a thread of its own, as each call may have to wait for libvirt. With `watch_end` (nobody waits in `migrateToURI3`)
+    the end of the job is put into the queue as ("job over", None, time).
+    """
+
+    def __init__(self, domain: Any, settings: TransferSettings, control: TransferControl, queue: Any, watch_end: bool) -> None:
+        self._domain, self._settings, self._control, self._queue = domain, settings, control, queue
+        self._watch_end = watch_end
+        self._wake, self._over = native.threading.Event(), False
+        self._abort_wanted = self._downtime_set = False
+        self.aborted = False
+        """libvirt has accepted an abort."""
+        self.last = TransferProgress()
+        self._task = Task("steering", self._run)
+        control.on_abort(self.abort)
+
+    def abort(self) -> None:
+        """Have the job aborted; returns at once."""
+        self._abort_wanted = True
+        self._wake.set()
+
+    def end(self) -> None:
+        """Do nothing more; a call that is under way is not waited for."""
+        self._over = True
+        self._wake.set()
+
+    def wait(self) -> None:
+        self._task.wait()
+
+    def _run(self) -> None:
+        pause_s = min(FIRST_LOOK_S, self._settings.poll_interval_s)
+        while not self._over:
+            self._wake.wait(pause_s)
+            self._wake.clear()
+            if self._over:
+                return
+            with contextlib.suppress(libvirt.libvirtError):  # too early, or over: the transfer's own end tells
+                self._look()
+            pause_s = ABORT_RETRY_S if self._abort_wanted and not self.aborted else self._settings.poll_interval_s
+
+    def _look(self) -> None:
+        if self._abort_wanted and not self.aborted:
+            self._domain.abortJob()
+            self.aborted = True
+        if self._watch_end and not self._job_goes_on():
+            self._queue.put(("job over", None, native.time.time()))
+        job = self._domain.jobStats()
+        if job.get("type") == libvirt.VIR_DOMAIN_JOB_UNBOUNDED and not self._over:
+            self.last = progress_of(job)
+            self._control.report(self.last)
+            self._set_downtime()
+
+    def _job_goes_on(self) -> bool:
+        try:
+            return outgoing_job_is_active(self._domain)
+        except libvirt.libvirtError:
+            return False
+
+    def _set_downtime(self) -> None:
+        if not self._downtime_set:
+            self._domain.migrateSetMaxDowntime(self._settings.downtime_ms)
+            self._downtime_set = True
