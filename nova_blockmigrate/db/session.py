@@ -3,7 +3,8 @@
 `configure` once per process, then `with reader() as db:` or `with writer() as db:`. Rows stay readable after the block.
 A writer commits when its block ends and rolls back when it raises. Do not nest writers.
 
-SQLite specifics, all here: WAL, so that readers and the writer do not wait for each other; BEGIN IMMEDIATE for writers, as
+SQLite specifics, all here: WAL, so that readers and the writer do not wait for each other; one idle connection for as long as
+the process lives, as SQLite tidies the whole log up whenever the last connection closes (1.3 ms each time); BEGIN IMMEDIATE for writers, as
 a transaction that reads first and upgrades later fails at once when another one wrote in between; and one writer at a time
 in this process, because waiting for SQLite's lock happens in C and would stop the green thread that holds it.
 """
@@ -32,8 +33,19 @@ class _Database:
     def __init__(self, engine: sa.Engine, maker: orm.sessionmaker[orm.Session]) -> None:
         self.engine = engine
         self.maker = maker
-        one_at_a_time = engine.dialect.name == "sqlite"
-        self.write_lock: Any = threading.RLock() if one_at_a_time else contextlib.nullcontext()
+        is_sqlite = engine.dialect.name == "sqlite"
+        self.write_lock: Any = threading.RLock() if is_sqlite else contextlib.nullcontext()
+        self._idle = engine.raw_connection() if is_sqlite else None
+        if self._idle is not None:
+            cursor = self._idle.cursor()
+            cursor.execute("PRAGMA journal_mode = WAL")  # the file remembers
+            cursor.execute("SELECT count(*) FROM sqlite_master").fetchall()  # only a connection that has read holds the log
+            cursor.close()
+
+    def close(self) -> None:
+        if self._idle is not None:
+            self._idle.close()
+        self.engine.dispose()
 
 
 _database: _Database | None = None
@@ -61,7 +73,7 @@ def dispose() -> None:
     """Close all connections and forget the database."""
     global _database
     if _database is not None:
-        _database.engine.dispose()
+        _database.close()
         _database = None
 
 
@@ -133,7 +145,6 @@ def _prepare(engine: sa.Engine) -> None:
 
 def _on_sqlite_connect(connection: Any, record: Any) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
 
 

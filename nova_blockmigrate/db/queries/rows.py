@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import orm
+from sqlalchemy.orm import attributes
 
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.db.models import Base
@@ -16,10 +17,17 @@ Row = TypeVar("Row", bound=Base)
 
 
 def add(db: orm.Session, row: Row) -> Row:
-    """Insert `row` and read it back whole, so that it can leave the session."""
+    """Insert `row`, and make all of it readable after the session: without a query where what it holds is known anyway."""
     db.add(row)
     db.flush()
-    db.refresh(row)
+    mapper = sa.inspect(type(row))
+    if any(not relationship.uselist for relationship in mapper.relationships):
+        db.refresh(row)
+        return row
+    for attribute in mapper.attrs:
+        if attribute.key not in row.__dict__:
+            # a new row has no children, and columns without a value are NULL
+            attributes.set_committed_value(row, attribute.key, [] if attribute.key in mapper.relationships else None)
     return row
 
 
@@ -44,7 +52,7 @@ def change_where(db: orm.Session, model: type[Row], conditions: Sequence[Any], v
     changed: bool = result.rowcount > 0
     if changed:
         for row in [row for row in db.identity_map.values() if isinstance(row, model)]:
-            db.refresh(row)
+            db.refresh(row, attribute_names=[*values, "updated_at"])  # columns only: related rows have not changed
     return changed
 
 
