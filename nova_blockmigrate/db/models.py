@@ -219,8 +219,9 @@ class InstanceAction(Base, Timestamps):
     message: orm.Mapped[str | None]
 
     events: orm.Mapped[list[InstanceActionEvent]] = orm.relationship(
-        lazy="selectin", order_by="InstanceActionEvent.id", viewonly=True
+        lazy="raise", order_by="InstanceActionEvent.id", viewonly=True
     )
+    """Only there when asked for (`queries.actions.get_with_events`): most who read an action do not look at them."""
 
 
 class InstanceActionEvent(Base, Timestamps):

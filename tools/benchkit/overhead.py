@@ -40,7 +40,7 @@ class Move:
     active: float
 
 
-Way = Callable[[Lab, Client, Server, str, str], tuple[float, float]]
+Way = Callable[[Lab, Client, Server, str, str, Watcher], tuple[float, float]]
 """Moves a server from a host to another; returns when it was asked for and when it was over (monotonic clock)."""
 
 
@@ -73,7 +73,7 @@ def _measure(lab: Lab, client: Client, server: Server, watcher: Watcher, way: Wa
     server.guest.wait_for_record(server.guest.status()["record"] + 20)
     with Ping(lab, server.guest.address) as ping:
         wait_until(server.guest.answers, 10, "guest answers")
-        asked, over = way(lab, client, server, source, destination)
+        asked, over = way(lab, client, server, source, destination, watcher)
         server.guest.wait_for_record(server.guest.status()["record"] + 20)
         wait_until(lambda: watcher.first(destination, RESUMED, asked) is not None, 10, "the guest's RESUMED event")
     resumed = watcher.first(destination, RESUMED, asked)
@@ -82,7 +82,7 @@ def _measure(lab: Lab, client: Client, server: Server, watcher: Watcher, way: Wa
     return Move(ping.result.longest_gap_s, resumed - asked, over - asked)
 
 
-def by_virsh(lab: Lab, client: Client, server: Server, source: str, destination: str) -> tuple[float, float]:
+def by_virsh(lab: Lab, client: Client, server: Server, source: str, destination: str, watcher: Watcher) -> tuple[float, float]:
     """What an administrator types without us; the overlay that libvirt wants to find is made beforehand, untimed."""
     chain = json.loads(lab.run(source, ["qemu-img", "info", "-U", "--backing-chain", "--output=json", server.disk]).stdout)
     lab.run(destination, ["mkdir", "-p", server.folder])
@@ -106,16 +106,19 @@ def by_virsh(lab: Lab, client: Client, server: Server, source: str, destination:
     return asked, over
 
 
-def by_us(lab: Lab, client: Client, server: Server, source: str, destination: str) -> tuple[float, float]:
+def by_us(lab: Lab, client: Client, server: Server, source: str, destination: str, watcher: Watcher) -> tuple[float, float]:
     """The request that `nova live-migration --block-migrate` sends, and what its user then reads."""
     asked = time.monotonic()
     client.request("POST", f"/servers/{server.id}/action", {"os-migrateLive": {"host": destination, "block_migration": True}})
+
+    # before that it cannot be ACTIVE there, and each question costs the services time that virsh does not have to give
+    wait_until(lambda: watcher.first(destination, RESUMED, asked) is not None, 60, "the guest's RESUMED event", interval_s=0.01)
 
     def arrived() -> bool:
         shown = client.server(server.id)
         return bool(shown[HOST] == destination and shown["status"] == "ACTIVE" and shown[TASK] is None)
 
-    wait_until(arrived, 60, f"ACTIVE on {destination}", interval_s=0.02)
+    wait_until(arrived, 60, f"ACTIVE on {destination}", interval_s=0.01)
     over = time.monotonic()
     scenario.wait_for_end(client, server.id, 60)
     return asked, over

@@ -39,7 +39,7 @@ def index(request: Request, server: Instance) -> dict[str, Any]:
 @route("GET", _PATH + "/{request_id}", policy=policies.ACTIONS_SHOW, deleted_servers_from=_DELETED_FROM)
 def show(request: Request, server: Instance, request_id: str) -> dict[str, Any]:
     with session.reader() as db:
-        action = actions.get(db, server.uuid, request_id)
+        action = actions.get_with_events(db, server.uuid, request_id)
     shown = _action(request, action)
     target = {"project_id": server.project_id, "user_id": server.user_id}
     sees_hosts = request.can(policies.ACTIONS_EVENTS, target)

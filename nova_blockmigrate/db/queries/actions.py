@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -38,10 +39,21 @@ def get(db: orm.Session, instance_uuid: str, request_id: str) -> InstanceAction:
     """
     :raises exceptions.ActionNotFound:
     """
-    statement = sa.select(InstanceAction).where(
-        InstanceAction.instance_uuid == instance_uuid, InstanceAction.request_id == request_id
-    )
-    action = db.scalars(statement.order_by(InstanceAction.id.desc()).limit(1)).first()
+    return _get(db, instance_uuid, request_id)
+
+
+def get_with_events(db: orm.Session, instance_uuid: str, request_id: str) -> InstanceAction:
+    """The same, with its events.
+
+    :raises exceptions.ActionNotFound:
+    """
+    return _get(db, instance_uuid, request_id, orm.selectinload(InstanceAction.events))
+
+
+def _get(db: orm.Session, instance_uuid: str, request_id: str, *options: Any) -> InstanceAction:
+    wanted = (InstanceAction.instance_uuid == instance_uuid, InstanceAction.request_id == request_id)
+    statement = sa.select(InstanceAction).where(*wanted).options(*options).order_by(InstanceAction.id.desc()).limit(1)
+    action = db.scalars(statement).first()
     if action is None:
         raise exceptions.ActionNotFound(request_id=request_id, instance_id=instance_uuid)
     return action
@@ -60,8 +72,8 @@ def finish(
 
 def start_event(
     db: orm.Session, instance_uuid: str, request_id: str, event: str, host: str | None, now: datetime.datetime | None = None
-) -> int:
-    """Begin a part of an action; returns the event's id.
+) -> None:
+    """Begin a part of an action.
 
     :raises exceptions.ActionNotFound:
     """
@@ -69,19 +81,6 @@ def start_event(
     begun = InstanceActionEvent(action_id=action.id, event=event, host=host, start_time=now or utcnow())
     db.add(begun)
     rows.assign(db, action, {"updated_at": begun.start_time})
-    db.expire(action, ["events"])
-    return begun.id
-
-
-def finish_event(
-    db: orm.Session, event_id: int, result: str, details: str | None = None, now: datetime.datetime | None = None
-) -> None:
-    """End a part of an action with "Success" or "Error"; `details` are for its user."""
-    finished = now or utcnow()
-    conditions = [InstanceActionEvent.id == event_id]
-    rows.change_where(db, InstanceActionEvent, conditions, {"finish_time": finished, "result": result, "details": details})
-    of_action = sa.select(InstanceActionEvent.action_id).where(*conditions).scalar_subquery()
-    rows.change_where(db, InstanceAction, [InstanceAction.id == of_action], {"updated_at": finished})
 
 
 def end_open_events(
@@ -92,7 +91,10 @@ def end_open_events(
     details: str | None = None,
     now: datetime.datetime | None = None,
 ) -> None:
-    """End whatever part of an action is under way, as `finish_event` does."""
+    """End whatever part of an action is under way, with "Success" or "Error"; `details` are for its user.
+
+    :raises exceptions.ActionNotFound:
+    """
     action = get(db, instance_uuid, request_id)
     conditions = [InstanceActionEvent.action_id == action.id, InstanceActionEvent.finish_time.is_(None)]
     values = {"finish_time": now or utcnow(), "result": result, "details": details}

@@ -173,11 +173,11 @@ def test_who_may_start(running: list[Route], before: list[Route], limit: int, ex
 def test_action_tells_its_events() -> None:
     with session.writer() as db:
         actions.start(db, "i", "live-migration", "req-1", "u", "p", now=NOW)
-        event = actions.start_event(db, "i", "req-1", "conductor_live_migrate_instance", "c1", now=NOW)
-        actions.finish_event(db, event, "Error", "no memory", now=NOW + SECOND)
+        actions.start_event(db, "i", "req-1", "conductor_live_migrate_instance", "c1", now=NOW)
+        actions.end_open_events(db, "i", "req-1", "Error", "no memory", now=NOW + SECOND)
         actions.finish(db, "i", "req-1", "x" * 300, now=NOW + SECOND)
     with session.reader() as db:
-        action = actions.get(db, "i", "req-1")
+        action = actions.get_with_events(db, "i", "req-1")
     assert [(e.event, e.result, e.details, e.finish_time) for e in action.events] == [
         ("conductor_live_migrate_instance", "Error", "no memory", NOW + SECOND)
     ]
