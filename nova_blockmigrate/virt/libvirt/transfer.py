@@ -16,9 +16,10 @@ from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.objects import PreparedDestination, TransferProgress
 from nova_blockmigrate.threads import Task
 from nova_blockmigrate.virt.driver import TransferControl
+from nova_blockmigrate.virt.libvirt.convergence import downtime_limit_ms
 from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
 
-FIRST_LOOK_S = 0.25
+FIRST_LOOK_S = 0.1
 ABORT_RETRY_S = 0.05
 
 
@@ -107,7 +108,8 @@ class Steering:
         self._domain, self._settings, self._control, self._queue = domain, settings, control, queue
         self._watch_end = watch_end
         self._wake, self._over = native.threading.Event(), False
-        self._abort_wanted = self._downtime_set = False
+        self._abort_wanted = False
+        self._downtime_ms = 0
         self.aborted = False
         """libvirt has accepted an abort."""
         self.last = TransferProgress()
@@ -128,7 +130,7 @@ class Steering:
         self._task.wait()
 
     def _run(self) -> None:
-        pause_s = min(FIRST_LOOK_S, self._settings.poll_interval_s)
+        pause_s = self._pause_s()
         while not self._over:
             self._wake.wait(pause_s)
             self._wake.clear()
@@ -136,7 +138,13 @@ class Steering:
                 return
             with contextlib.suppress(libvirt.libvirtError):  # too early, or over: the transfer's own end tells
                 self._look()
-            pause_s = ABORT_RETRY_S if self._abort_wanted and not self.aborted else self._settings.poll_interval_s
+            pause_s = self._pause_s()
+
+    def _pause_s(self) -> float:
+        if self._abort_wanted and not self.aborted:
+            return ABORT_RETRY_S
+        # the first downtime limit must be there before the memory goes
+        return self._settings.poll_interval_s if self._downtime_ms else min(FIRST_LOOK_S, self._settings.poll_interval_s)
 
     def _look(self) -> None:
         if self._abort_wanted and not self.aborted:
@@ -148,7 +156,7 @@ class Steering:
         if job.get("type") == libvirt.VIR_DOMAIN_JOB_UNBOUNDED and not self._over:
             self.last = progress_of(job)
             self._control.report(self.last)
-            self._set_downtime()
+            self._limit_downtime()
 
     def _job_goes_on(self) -> bool:
         try:
@@ -156,7 +164,8 @@ class Steering:
         except libvirt.libvirtError:
             return False
 
-    def _set_downtime(self) -> None:
-        if not self._downtime_set:
-            self._domain.migrateSetMaxDowntime(self._settings.downtime_ms)
-            self._downtime_set = True
+    def _limit_downtime(self) -> None:
+        limit_ms = downtime_limit_ms(self._settings.downtime_ms, self.last.memory_iteration)
+        if limit_ms != self._downtime_ms:
+            self._domain.migrateSetMaxDowntime(limit_ms)
+            self._downtime_ms = limit_ms
