@@ -21,7 +21,9 @@ from nova_blockmigrate.api.request import Deployment
 from nova_blockmigrate.conductor.rpcapi import ConductorAPI
 
 ACCESS_LOG = logging.getLogger("nova_blockmigrate.api.access")
-_OTHER_SERVICE = re.compile(r"/v2(?:\.1)?(?P<path>/v2(?:\.0)?/(?:images|schemas|networks)(?:/.*)?)")
+_OTHER_SERVICE = re.compile(r"/v2\.1(?:/v2|/v2\.0)?/(?P<collection>images|networks)(?P<rest>(?:/.*)?)")
+_PREFIX_OF_OTHER = {"images": "/v2/images", "networks": "/v2.0/networks"}
+_SWAPPED_MIGRATION = re.compile(r"/v2\.1/servers/(?P<migration>\d+)/migrations/(?P<server>[0-9a-f-]{36})")
 _WITH_PROJECT = re.compile(r"/v2\.1/(?P<project>[0-9a-fA-F-]{32,36}|[\w.-]+)(?P<path>/[a-z].*)")
 
 
@@ -54,11 +56,14 @@ class RequestId(oslo_middleware.RequestId):
 def canonical_path(path: str, collections: frozenset[str]) -> str:
     """The path as the routes know it.
 
-    Clients that have only the compute endpoint look for images and networks below it (/v2.1/v2/images), and old ones put
-    the project before the collection (/v2.1/PROJECT/servers).
+    Clients that have only the compute endpoint look for images and networks below it: `nova` at /v2.1/v2/images, `openstack`
+    at /v2.1/images. Old ones put the project before the collection (/v2.1/PROJECT/servers). And `openstack server migration
+    show` (openstackclient 10.5) sends the ids of server and migration in each other's place.
     """
     if match := _OTHER_SERVICE.fullmatch(path):
-        return match["path"]
+        return _PREFIX_OF_OTHER[match["collection"]] + match["rest"]
+    if match := _SWAPPED_MIGRATION.fullmatch(path):
+        return f"/v2.1/servers/{match['server']}/migrations/{match['migration']}"
     if (match := _WITH_PROJECT.fullmatch(path)) and match["project"] not in collections:
         return "/v2.1" + match["path"]
     return path

@@ -219,6 +219,6 @@ def _answer(resp: falcon.Response, chosen: Route, result: Any) -> None:
         resp.set_headers(dict(result.headers))
         status, result = result.status or status, result.body
     resp.status = falcon.code_to_http_status(status)
-    resp.content_type = "application/json"
     if result is not None:
+        resp.content_type = "application/json"
         resp.data = json.dumps(result).encode()
