@@ -18,7 +18,7 @@ from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound
 from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.threads import Task, in_parallel
 from nova_blockmigrate.virt.driver import TransferControl
-from nova_blockmigrate.virt.libvirt import transfer
+from nova_blockmigrate.virt.libvirt import stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.links import DESTINATION, SOURCE, Links
@@ -181,7 +181,8 @@ class LiveMigration:
         """Wait for what happens, until the copy on the destination is complete or the transfer over."""
         seen = self._seen
         while True:
-            self._next()
+            if not self._next(stuck_job.GRACE_S if seen.source_stopped is not None else None):
+                stuck_job.wake(self._settings.destination_uri(self._prepared.libvirt_host))
             if seen.complete_s:
                 return self._hand_over()
             if seen.over:
