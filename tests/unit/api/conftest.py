@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +68,13 @@ def conf(tmp_path: pathlib.Path) -> Iterator[cfg.ConfigOpts]:
     conf([], default_config_files=[])
     conf.set_override("state_path", str(tmp_path))
     conf.set_override("token_file", str(tmp_path / "tokens.json"), group="api")
+    session.register(conf)
+    if url := os.environ.get("NBM_TEST_DATABASE"):  # as tests/unit/db does; it is emptied
+        conf.set_override("connection", url, group="database")
     schema.sync(conf)
+    with session.writer() as db:
+        for table in reversed(models.Base.metadata.sorted_tables):
+            db.execute(table.delete())
     yield conf
     session.dispose()
 

@@ -1,0 +1,101 @@
+"""nova-blockmigrate-manage, as an administrator uses it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nova_blockmigrate.cmd import manage
+from nova_blockmigrate.db import session
+
+Manage = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Manage]:
+    config = tmp_path / "nbm.conf"
+    config.write_text(
+        f"[DEFAULT]\nstate_path = {tmp_path}/state\n[api]\ntoken_file = {tmp_path}/tokens.json\n"
+        f"[image]\nlocal_directory = {tmp_path}/images\n"
+    )
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = manage.main(["--config-file", str(config), *words])
+        output = capsys.readouterr()
+        return code, output.out.strip(), output.err.strip()
+
+    assert call("db", "sync")[0] == 0
+    yield call
+    session.dispose()
+
+
+def test_database_tells_its_version(run: Manage) -> None:
+    assert run("db", "version") == (0, "0001_initial", "")
+
+
+def test_missing_schema_is_said_with_the_remedy(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "c"
+    config.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n")
+    assert manage.main(["--config-file", str(config), "flavor", "list"]) == 1
+    assert "db sync" in capsys.readouterr().err
+    session.dispose()
+
+
+def test_token_is_printed_once_and_kept_as_hash(run: Manage, tmp_path: pathlib.Path) -> None:
+    code, token, _ = run("token", "create", "--user", "u", "--project", "p", "--role", "admin", "--role", "reader", "--name", "n")
+    file = tmp_path / "tokens.json"
+    assert code == 0 and len(token) > 30 and token not in file.read_text()
+    assert os.stat(file).st_mode & 0o777 == 0o600
+    listed = json.loads(run("token", "list", "--json")[1])
+    assert [(each["user"], each["roles"], each["name"]) for each in listed] == [("u", ["admin", "reader"], "n")]
+    assert run("token", "delete", listed[0]["id"])[0] == 0
+    assert run("token", "list", "--json")[1] == "[]"
+    code, _, error = run("token", "delete", "n")
+    assert code == 1 and "no token n" in error
+
+
+def test_flavors(run: Manage) -> None:
+    assert run("flavor", "create", "--name", "f", "--memory-mib", "64", "--vcpus", "1", "--root-gib", "1", "--id", "7") == (
+        0,
+        "7",
+        "",
+    )
+    code, _, error = run("flavor", "create", "--name", "f", "--memory-mib", "64", "--vcpus", "1", "--root-gib", "1")
+    assert code == 1 and "exists already" in error
+    assert "7   f" in run("flavor", "list")[1]
+    assert run("flavor", "delete", "f")[0] == 0
+    assert run("flavor", "delete", "f")[0] == 1
+
+
+def test_networks(run: Manage) -> None:
+    code, id, _ = run("network", "create", "--name", "n", "--bridge", "br0", "--cidr", "10.0.0.0/24", "--gateway", "10.0.0.254")
+    assert code == 0
+    assert json.loads(run("network", "list", "--json")[1])[0] == {
+        "id": id, "name": "n", "bridge": "br0", "cidr": "10.0.0.0/24", "gateway": "10.0.0.254", "mtu": 1500,
+    }  # fmt: skip
+    assert run("network", "create", "--name", "m", "--bridge", "b", "--cidr", "10.0.0.0/24", "--gateway", "10.1.0.1")[0] == 1
+    assert run("network", "create", "--name", "m", "--bridge", "b", "--cidr", "10.0.0.1/24")[0] == 1
+    assert run("network", "delete", "n")[0] == 0
+
+
+def test_image_is_copied_whole_under_its_id(run: Manage, tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "disk"
+    content = b"boot" + bytes(5 * 2**20) + b"end" + bytes(3 * 2**20)
+    source.write_bytes(content)
+    code, id, _ = run("image", "create", "--name", "i", "--disk-format", "raw", "--file", str(source))
+    copy = tmp_path / "images" / id
+    assert code == 0 and copy.read_bytes() == content
+    assert json.loads(run("image", "list", "--json")[1])[0]["sha256"] == hashlib.sha256(content).hexdigest()
+    code, _, error = run("image", "create", "--name", "i", "--disk-format", "raw", "--file", str(source))
+    assert code == 1 and "exists already" in error
+    assert run("image", "create", "--name", "q", "--disk-format", "qcow2", "--file", str(source))[0] == 1
+    assert run("image", "create", "--name", "q", "--disk-format", "raw", "--file", str(tmp_path / "none"))[0] == 1
+    assert os.listdir(tmp_path / "images") == [id]
+    assert run("image", "delete", "i")[0] == 0
+    assert os.listdir(tmp_path / "images") == []
