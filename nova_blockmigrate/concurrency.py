@@ -223,3 +223,51 @@ def spawn(name: str, function: Callable[..., Any], *args: Any) -> Any:
     thread = threading.Thread(target=function, args=args, name=name, daemon=True)
     thread.start()
     return thread
+
+
+class GreenHttpServer:
+    """eventlet's HTTP server: each connection in a green thread."""
+
+    KEEPALIVE_S = 75
+    STOP_S = 10
+    MOST_CONNECTIONS = 1000
+
+    def __init__(self, where: tuple[str, int], app: Any, certificate: str | None, key: str | None) -> None:
+        """`app` is a WSGI application; with a certificate it is served by TLS."""
+        self._where, self._app, self._certificate, self._key = where, app, certificate, key
+        self._connections: Any = None
+        self._accepting: Any = None
+
+    def start(self) -> None:
+        """
+        :raises OSError: the address is in use, or the certificate cannot be read.
+        """
+        import logging
+        import socket
+
+        import eventlet
+        import eventlet.wsgi
+
+        family = socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
+        listener = eventlet.listen(self._where, family=family, reuse_port=False)
+        if self._certificate:
+            listener = eventlet.wrap_ssl(listener, certfile=self._certificate, keyfile=self._key, server_side=True)
+        self._connections = eventlet.GreenPool(self.MOST_CONNECTIONS)
+        self._accepting = eventlet.spawn(
+            eventlet.wsgi.server,
+            listener,
+            self._app,
+            custom_pool=self._connections,
+            log=logging.getLogger("eventlet.wsgi"),
+            log_output=False,
+            socket_timeout=self.KEEPALIVE_S,
+            debug=False,
+        )
+
+    def stop(self) -> None:
+        """Take no more requests, and wait for those that are being answered."""
+        import eventlet
+
+        self._accepting.kill()
+        with eventlet.Timeout(self.STOP_S, False):
+            self._connections.waitall()

@@ -1,9 +1,8 @@
-"""The HTTP server: eventlet's on eventlet, cheroot on native threads."""
+"""The API as a service: its HTTP server is eventlet's on eventlet (in `concurrency`), cheroot on native threads."""
 
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from typing import Any
 
@@ -23,8 +22,9 @@ class ApiService:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         session.configure(conf)
-        make = _EventletServer if concurrency.mode() == concurrency.EVENTLET else _ThreadServer
-        self._server = make(conf, application.build(conf))
+        make = concurrency.GreenHttpServer if concurrency.mode() == concurrency.EVENTLET else _ThreadServer
+        where = (conf.api.listen, conf.api.listen_port)
+        self._server = make(where, application.build(conf), conf.api.ssl_cert_file, conf.api.ssl_key_file)
         self._where = f"{conf.api.listen}:{conf.api.listen_port}"
 
     def start(self) -> None:
@@ -44,58 +44,18 @@ class ApiService:
         session.dispose()
 
 
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-class _EventletServer:
-    def __init__(self, conf: cfg.ConfigOpts, app: Any) -> None:
-        self._conf = conf.api
-        self._app = app
-        self._pool: Any = None
-        self._thread: Any = None
-
-    def start(self) -> None:
-        import eventlet
-        import eventlet.wsgi
-
-        listener = eventlet.listen((self._conf.listen, self._conf.listen_port), family=_family(self._conf.listen), reuse_port=False)
-        if self._conf.ssl_cert_file:
-            listener = eventlet.wrap_ssl(
-                listener, certfile=self._conf.ssl_cert_file, keyfile=self._conf.ssl_key_file, server_side=True
-            )
-        self._pool = eventlet.GreenPool(1000)
-        self._thread = eventlet.spawn(
-            eventlet.wsgi.server,
-            listener,
-            self._app,
-            custom_pool=self._pool,
-            log=logging.getLogger("eventlet.wsgi"),
-            log_output=False,
-            socket_timeout=_KEEPALIVE_S,
-            debug=False,
-        )
-
-    def stop(self) -> None:
-        import eventlet
-
-        self._thread.kill()
-        with eventlet.Timeout(_STOP_S, False):
-            self._pool.waitall()
-
-
 class _ThreadServer:
-    def __init__(self, conf: cfg.ConfigOpts, app: Any) -> None:
+    """cheroot, with the same face as `concurrency.GreenHttpServer`."""
+
+    def __init__(self, where: tuple[str, int], app: Any, certificate: str | None, key: str | None) -> None:
         from cheroot import wsgi
 
-        self._server = wsgi.Server(
-            (conf.api.listen, conf.api.listen_port), app, numthreads=10, max=50, timeout=_KEEPALIVE_S, shutdown_timeout=_STOP_S
-        )
+        self._server = wsgi.Server(where, app, numthreads=10, max=50, timeout=_KEEPALIVE_S, shutdown_timeout=_STOP_S)
         self._server.error_log = _log_error  # type: ignore[method-assign]
-        if conf.api.ssl_cert_file:
+        if certificate:
             from cheroot.ssl.builtin import BuiltinSSLAdapter
 
-            self._server.ssl_adapter = BuiltinSSLAdapter(conf.api.ssl_cert_file, conf.api.ssl_key_file)
+            self._server.ssl_adapter = BuiltinSSLAdapter(certificate, key)
 
     def start(self) -> None:
         self._server.prepare()

@@ -3,10 +3,11 @@
 `configure` once per process, then `with reader() as db:` or `with writer() as db:`. Rows stay readable after the block.
 A writer commits when its block ends and rolls back when it raises. Do not nest writers.
 
-SQLite specifics, all here: WAL, so that readers and the writer do not wait for each other; one idle connection for as long as
-the process lives, as SQLite tidies the whole log up whenever the last connection closes (1.3 ms each time); BEGIN IMMEDIATE for writers, as
-a transaction that reads first and upgrades later fails at once when another one wrote in between; and one writer at a time
-in this process, because waiting for SQLite's lock happens in C and would stop the green thread that holds it.
+SQLite specifics, all here: WAL, so that readers and the writer do not wait for each other; one idle connection for as long
+as the process lives, as SQLite tidies the whole log up whenever the last connection closes (1.3 ms each time); BEGIN
+IMMEDIATE for writers, as a transaction that reads first and upgrades later fails at once when another one wrote in between;
+and one writer at a time in this process, because waiting for SQLite's lock happens in C and would stop the green thread
+that holds it.
 """
 
 from __future__ import annotations
