@@ -25,6 +25,8 @@ from nova_blockmigrate.virt.driver import ComputeDriver
 LOG = log.getLogger(__name__)
 
 ANSWER_TIME_S = 5
+FIRST_ANSWER_TIME_S = 1
+RETRY_S = 1.0
 
 
 class Reporter:
@@ -42,28 +44,34 @@ class Reporter:
         self._records = records
         self._jobs = jobs
         self._migrations = migrations
-        self._conductors = rpc.client(conf, rpc.CONDUCTOR_TOPIC).prepare(timeout=ANSWER_TIME_S)
-        self._heard = True
+        self._interval_s = float(conf.report_interval)
+        self._conductors = rpc.client(conf, rpc.CONDUCTOR_TOPIC)
+        self._heard: bool | None = None
+        """Whether the last report was answered; None before the first."""
 
-    def report(self) -> None:
-        """One sign of life. A conductor or hypervisor that does not answer is logged once, until it answers again."""
+    def report(self) -> float:
+        """One sign of life; returns the seconds until the next. A conductor or hypervisor that does not answer is logged
+        once, until it answers again."""
         context = service_context()
         try:
             resources = concurrency.run_native(self._driver.get_available_resource)
             over = self._report(context, resources)
         except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, exceptions.BlockMigrateError) as error:
-            if self._heard:
+            if self._heard is not False:
                 LOG.warning("No report of %s reached a conductor: %s", self._host, error)
             self._heard = False
-            return
+            return min(RETRY_S, self._interval_s)
         if not self._heard:
-            LOG.info("Reports of %s reach a conductor again", self._host)
+            LOG.info("Reports of %s reach a conductor", self._host)
         self._heard = True
         for migration_uuid, status in over.items():
             self._clear(context, migration_uuid, MigrationStatus(status))
+        return self._interval_s
 
     def _report(self, context: RequestContext, resources: HostResources) -> dict[str, str]:
-        answer: dict[str, str] = self._conductors.call(
+        # without a conductor's queue on the broker a call is lost: while none was heard, do not wait long for an answer
+        client = self._conductors.prepare(timeout=ANSWER_TIME_S if self._heard else FIRST_ANSWER_TIME_S)
+        answer: dict[str, str] = client.call(
             context, "report_host", resources=to_primitive(resources), migration_uuids=list(self._records.all())
         )
         return answer

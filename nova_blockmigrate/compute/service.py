@@ -32,7 +32,7 @@ class ComputeService:
         self._driver = driver or load_driver(conf)
         self._jobs = Jobs()
         self._server: oslo_messaging.MessageHandlingServer | None = None
-        self._reports: loopingcall.FixedIntervalLoopingCall | None = None
+        self._reports: loopingcall.DynamicLoopingCall | None = None
 
     def start(self) -> None:
         concurrency.run_native(self._driver.init_host, self._host)
@@ -43,8 +43,8 @@ class ComputeService:
         self._server.start()
         self._resume_transfers(migrations)
         reporter = Reporter(self._conf, self._host, self._driver, records, self._jobs, migrations)
-        self._reports = loopingcall.FixedIntervalLoopingCall(reporter.report)
-        self._reports.start(interval=self._conf.report_interval, stop_on_exception=False)
+        self._reports = loopingcall.DynamicLoopingCall(reporter.report)
+        self._reports.start(stop_on_exception=False, periodic_interval_max=self._conf.report_interval)
         LOG.info("Compute service of %s is ready", self._host)
 
     def stop(self) -> None:

@@ -1,0 +1,156 @@
+"""Migrations that do not come to their end: the guest goes on where it was, and nothing is left where it was to go."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from labkit import guest, scenario
+from labkit.commands import wait_until
+from labkit.sampler import Sampler
+from labkit.scenario import HOST
+
+INSTANCES = "/var/lib/nova/instances"
+PAYLOAD_MIB = 384
+
+
+@contextlib.contextmanager
+def read_only_instances(lab: Any, host: str) -> Iterator[None]:
+    lab.run(host, ["mount", "-o", "remount,bind,ro", INSTANCES])
+    try:
+        yield
+    finally:
+        lab.run(host, ["mount", "-o", "remount,bind,rw", INSTANCES])
+
+
+def begin(lab: Any, client: Any, server: Any, host: str) -> dict[str, Any]:
+    """Ask for a migration and wait until disks are being copied; returns what the API shows of it."""
+    lab.nova("live-migration", "--block-migrate", server.name, host)
+    seen: list[dict[str, Any]] = []
+
+    def copying() -> bool:
+        seen[:] = client.running_migrations(server.id)
+        return bool(seen and seen[0]["status"] == "running" and seen[0]["disk_processed_bytes"])
+
+    wait_until(copying, 60, "disks are being copied")
+    return seen[0]
+
+
+def assert_unharmed(lab: Any, client: Any, server: Any, before: dict[str, Any]) -> None:
+    """ACTIVE on the source in the same boot, still writing, all records there; nothing on the destination."""
+    scenario.wait_for_status(client, server.id, "ACTIVE", 30)
+    after = server.guest.wait()
+    server.guest.wait_for_record(after["record"] + 20)
+    assert client.server(server.id)[HOST] == "compute1"
+    assert guest.uptime_went_on(before, server.guest.status())
+    assert server.guest.verify().is_whole
+    wait_until(
+        lambda: not scenario.leftovers(lab, "compute2", server),
+        30,
+        f"nothing is left on compute2: {scenario.leftovers(lab, 'compute2', server)}",
+    )
+
+
+def test_a_destination_that_cannot_create_the_disk_leaves_the_guest_active(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    before = server.guest.status()
+
+    with read_only_instances(lab, "compute2"):
+        lab.nova("live-migration", "--block-migrate", server.name, "compute2")
+        migration = scenario.wait_for_end(client, server.id, 60)
+
+    assert migration["status"] in ("failed", "error")
+    assert "ead-only file system" in " ".join(scenario.reasons(client, server.id))
+    assert_unharmed(lab, client, server, before)
+
+
+def test_after_a_roll_back_the_same_migration_succeeds(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    with read_only_instances(lab, "compute2"):
+        lab.nova("live-migration", "--block-migrate", server.name, "compute2")
+        scenario.wait_for_end(client, server.id, 60)
+
+    lab.nova("live-migration", "--block-migrate", server.name, "compute2")
+
+    assert scenario.wait_for_end(client, server.id, 60)["status"] == "completed"
+
+
+def test_an_abort_in_mid_copy_is_a_cancelled_migration_of_a_healthy_server(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    server.guest.write_payload(PAYLOAD_MIB)
+    before = server.guest.status()
+
+    with Sampler(lab, server.domain) as sampler:
+        migration = begin(lab, client, server, "compute2")
+        lab.nova("live-migration-abort", server.name, str(migration["id"]))
+        ended = scenario.wait_for_end(client, server.id, 60)
+
+    assert ended["status"] == "cancelled"
+    assert sampler.report.max_running == 1
+    assert_unharmed(lab, client, server, before)
+
+
+def test_a_guest_that_powers_off_mid_copy_keeps_its_disk(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    server.guest.write_payload(PAYLOAD_MIB)
+    last = server.guest.status()["record"]
+
+    begin(lab, client, server, "compute2")
+    server.guest.order("poweroff")
+    ended = scenario.wait_for_end(client, server.id, 60)
+    scenario.wait_for_status(client, server.id, "SHUTOFF", 30)
+
+    assert ended["status"] == "failed"
+    assert client.server(server.id)[HOST] == "compute1"
+    lab.nova("start", server.name)
+    scenario.wait_for_status(client, server.id, "ACTIVE", 60)
+    assert server.guest.wait()["record"] >= last
+    assert server.guest.verify().is_whole
+
+
+def test_the_destinations_qemu_dies_mid_copy(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    server.guest.write_payload(PAYLOAD_MIB)
+    before = server.guest.status()
+
+    begin(lab, client, server, "compute2")
+    lab.run("compute2", ["sh", "-c", f"kill -9 $(cat /run/libvirt/qemu/{server.domain}.pid)"])
+    ended = scenario.wait_for_end(client, server.id, 60)
+
+    assert ended["status"] == "failed"
+    assert_unharmed(lab, client, server, before)
+
+
+def test_a_killed_source_compute_service_finishes_when_it_is_back(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    server.guest.write_payload(PAYLOAD_MIB)
+    before = server.guest.status()
+
+    with Sampler(lab, server.domain) as sampler:
+        begin(lab, client, server, "compute2")
+        lab.kill("compute1", "compute", signal.SIGKILL)
+        lab.start("compute1", "compute")
+        ended = scenario.wait_for_end(client, server.id, 120)
+
+    assert ended["status"] == "completed"
+    assert sampler.report.max_running == 1
+    assert client.server(server.id)[HOST] == "compute2"
+    assert guest.uptime_went_on(before, server.guest.wait())
+    assert server.guest.verify().is_whole
+    assert scenario.leftovers(lab, "compute1", server) == []
+
+
+def test_a_killed_conductor_is_replaced_and_the_migration_completes(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    server.guest.write_payload(PAYLOAD_MIB)
+
+    begin(lab, client, server, "compute2")
+    lab.kill("controller", "conductor", signal.SIGKILL)
+    lab.start("controller", "conductor")
+    ended = scenario.wait_for_end(client, server.id, 120)
+
+    assert ended["status"] == "completed"
+    assert client.server(server.id)[HOST] == "compute2"
+    assert scenario.leftovers(lab, "compute1", server) == []
