@@ -29,6 +29,10 @@ def serve(path: str, address: str, host: str) -> Iterator[str]:
 
     :raises StorageError: the file cannot be served.
     """
+    try:
+        open(path, "rb").close()  # qemu-nbd listens before it looks
+    except OSError as error:
+        raise StorageError(host=host, action=f"serve {path}", reason=str(error)) from error
     server = _Server(path, address, host)
     try:
         yield server.start()

@@ -21,7 +21,7 @@ class Action(enum.StrEnum):
     FENCE_AND_RESUME = "fence the source, then resume the destination"
     FENCE_AND_FINISH = "fence the source; the destination runs already"
     RESUME_DESTINATION = "the source is proven dead; resume the destination"
-    FINISH = "the guest runs on the destination; finish"
+    FINISH = "the guest is on the destination; finish"
     ALARM = "two copies run: suspend the one that no handover resumed; a person decides"
     WAIT = "not known: start nothing, delete nothing, look again"
 
@@ -102,14 +102,13 @@ def _source_ended(there: Copy) -> Action:
 
 
 def _source_gone(there: Copy, unexplained: bool) -> Action:
-    """Absent, migrated away, or fenced by us: it never runs again."""
-    if there is Copy.RUNNING:
+    """Absent, migrated away, or fenced by us: it never runs again. `unexplained`: absent, and we did not fence it."""
+    if there is Copy.RUNNING or there in _ENDED:
+        # one that has ended may have run there for long: its disks are the last word, the source's are stale
         return Action.FINISH
     if there is Copy.PAUSED_COMPLETE:
         return Action.RESUME_DESTINATION
-    if there is Copy.INCOMING:
-        # a transient guest that ended in mid-copy; otherwise the copy would be complete
-        return Action.DESTROY_DESTINATION if unexplained else Action.WAIT
-    if there is Copy.UNREACHABLE:
+    if there is Copy.UNREACHABLE or not unexplained:
         return Action.WAIT
-    return Action.ROLL_BACK
+    # a transient guest that ended in mid-copy: libvirt forgets it only then, or when the copy was complete
+    return Action.DESTROY_DESTINATION if there is Copy.INCOMING else Action.ROLL_BACK

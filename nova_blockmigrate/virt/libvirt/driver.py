@@ -93,7 +93,7 @@ class LibvirtDriver(ComputeDriver):
         removal.delete_server(self.host, server, self.instances_path)
 
     def power_on(self, server: Server) -> None:
-        spawn.power_on(self.host, server, self.domain_settings, self.instances_path)
+        self._guest(server).start()
 
     def power_off(self, server: Server, timeout_s: float) -> None:
         self._guest(server).shut_down(timeout_s)

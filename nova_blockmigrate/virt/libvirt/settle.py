@@ -66,7 +66,7 @@ class Settlement:
             source, destination = self._look()
             action = decide(source, destination)
             try:
-                outcome = self._act(action, source)
+                outcome = self._act(action, source, destination)
             except (libvirt.libvirtError, BlockMigrateError) as error:
                 outcome, self._trouble = None, str(error)
             if outcome is not None:
@@ -82,7 +82,7 @@ class Settlement:
         source = observe(situation.source, situation.uuid, is_destination=False, fenced=fenced)
         return source, observe(situation.destination, situation.uuid, is_destination=True)
 
-    def _act(self, action: Action, source: Observation) -> TransferOutcome | None:
+    def _act(self, action: Action, source: Observation, destination: Observation) -> TransferOutcome | None:
         """The verdict, or None: look again."""
         match action:
             case Action.ROLL_BACK:
@@ -97,7 +97,7 @@ class Settlement:
             case Action.RESUME_DESTINATION:
                 return self._resume_destination(source)
             case Action.FINISH:
-                return self._handed_over()
+                return self._handed_over(destination.power_state)
             case Action.ALARM:
                 self._alarm()
         return None
@@ -106,7 +106,7 @@ class Settlement:
 
     def _stayed(self, source: Observation) -> TransferOutcome:
         power_state = source.power_state
-        if source.copy in (Copy.ABSENT, Copy.MIGRATED_AWAY):
+        if source.copy is Copy.ABSENT:
             power_state = PowerState.SHUTDOWN
             self._define_source_again()
         reason = _ENDED.get(power_state, "")
@@ -118,7 +118,7 @@ class Settlement:
         return TransferOutcome(Verdict.STAYED, reason or "the transfer did not go on", cancelled, power_state=power_state)
 
     def _define_source_again(self) -> None:
-        """The guest is dead, its disks are here, but libvirt has forgotten it (a transient one, or one it thought moved)."""
+        """The guest is dead, its disks are here, but libvirt has forgotten it (it was transient)."""
         with self._situation.source.errors("define the guest again"):
             self._situation.source.connection().defineXML(self._situation.guest.xml)
 
@@ -161,12 +161,13 @@ class Settlement:
             self._situation.journal.mark(FENCED)
         if not self._situation.was_paused:
             resume_destination(self._situation.destination, self._situation.uuid)
-        return self._handed_over()
+        return self._handed_over(self._situation.guest.power_state)
 
-    def _handed_over(self) -> TransferOutcome:
+    def _handed_over(self, power_state: PowerState) -> TransferOutcome:
         if not self._situation.journal.has(FENCED):
             self._situation.journal.mark(FENCED)
-        return TransferOutcome(Verdict.HANDED_OVER, power_state=self._situation.guest.power_state)
+        reason = "" if power_state in (PowerState.RUNNING, PowerState.PAUSED) else "the guest has ended on the destination"
+        return TransferOutcome(Verdict.HANDED_OVER, reason, power_state=power_state)
 
     # --- not known --------------------------------------------------------------------------------------------------
 

@@ -32,15 +32,6 @@ def spawn(
         raise
 
 
-def power_on(host: Host, server: Server, settings: domain_xml.DomainSettings, instances_path: str) -> None:
-    """Start a server's guest; one that libvirt has forgotten is defined again as long as its disk is here."""
-    guest = Guest(host, server.uuid, server.domain_name)
-    if guest.find() is None and os.path.exists(domain_xml.instance_directory(instances_path, server.uuid) / "disk"):
-        guest.define_and_start(domain_xml.build(server, settings, instances_path))
-        return
-    guest.start()
-
-
 def _make_disk(host: Host, images: BaseImages, server: Server, instances_path: str, ledger: Ledger) -> None:
     if server.image is None:
         raise Invalid(f"Server {server.uuid} has no image to start from.")
