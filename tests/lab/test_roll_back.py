@@ -7,13 +7,28 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from labkit import guest, scenario
 from labkit.commands import wait_until
 from labkit.sampler import Sampler
 from labkit.scenario import HOST
 
 INSTANCES = "/var/lib/nova/instances"
-PAYLOAD_MIB = 384
+HOSTS = ("compute1", "compute2")
+PAYLOAD_MIB = 192
+SLOW_MBIT_S = 200
+"""So the payload takes some ten seconds."""
+
+
+@pytest.fixture
+def slow(lab: Any) -> Iterator[None]:
+    """Transfers between the hosts take long enough for something to happen in the middle."""
+    for host in HOSTS:
+        lab.limit_rate(host, SLOW_MBIT_S)
+    yield
+    for host in HOSTS:
+        lab.limit_rate(host, None)
 
 
 @contextlib.contextmanager
@@ -77,6 +92,7 @@ def test_after_a_roll_back_the_same_migration_succeeds(lab: Any, client: Any, bo
     assert scenario.wait_for_end(client, server.id, 60)["status"] == "completed"
 
 
+@pytest.mark.usefixtures("slow")
 def test_an_abort_in_mid_copy_is_a_cancelled_migration_of_a_healthy_server(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     server.guest.write_payload(PAYLOAD_MIB)
@@ -92,6 +108,7 @@ def test_an_abort_in_mid_copy_is_a_cancelled_migration_of_a_healthy_server(lab: 
     assert_unharmed(lab, client, server, before)
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_guest_that_powers_off_mid_copy_keeps_its_disk(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     server.guest.write_payload(PAYLOAD_MIB)
@@ -110,6 +127,7 @@ def test_a_guest_that_powers_off_mid_copy_keeps_its_disk(lab: Any, client: Any, 
     assert server.guest.verify().is_whole
 
 
+@pytest.mark.usefixtures("slow")
 def test_the_destinations_qemu_dies_mid_copy(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     server.guest.write_payload(PAYLOAD_MIB)
@@ -123,6 +141,7 @@ def test_the_destinations_qemu_dies_mid_copy(lab: Any, client: Any, boot: Callab
     assert_unharmed(lab, client, server, before)
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_killed_source_compute_service_finishes_when_it_is_back(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     server.guest.write_payload(PAYLOAD_MIB)
@@ -142,6 +161,7 @@ def test_a_killed_source_compute_service_finishes_when_it_is_back(lab: Any, clie
     assert scenario.leftovers(lab, "compute1", server) == []
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_killed_conductor_is_replaced_and_the_migration_completes(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     server.guest.write_payload(PAYLOAD_MIB)

@@ -91,6 +91,15 @@ def heal(layout: Layout, host: Machine, network: str = "management") -> None:
     _set_cable(layout, host, network, "up")
 
 
+def limit_rate(host: Machine, mbit_s: int | None) -> None:
+    """Shape what a host sends over the management network, so that a transfer lasts long enough to be looked at."""
+    queue = ["ip", "netns", "exec", host.namespace, "tc", "qdisc"]
+    if mbit_s is None:
+        run([*queue, "del", "dev", "eth0", "root"], check=False)
+    else:
+        run([*queue, "replace", "dev", "eth0", "root", "tbf", "rate", f"{mbit_s}mbit", "burst", "256kb", "latency", "100ms"])
+
+
 def _set_cable(layout: Layout, host: Machine, network: str, state: str) -> None:
     if network not in NETWORKS or host.is_controller:
         raise LabError(f"only a host's {' or '.join(NETWORKS)} network can be cut")

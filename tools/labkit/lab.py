@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -269,8 +270,11 @@ class Lab:
         machine.stop_daemon(self.layout, self.machine(name), service, timeout_s)
 
     def kill(self, name: str, service: str, number: int) -> None:
-        """Send a signal to one daemon's process group."""
-        machine.signal_daemon(self.layout, self.machine(name), service, number)
+        """Send a signal to one daemon's process group; returns after SIGKILL when it is gone."""
+        each = self.machine(name)
+        machine.signal_daemon(self.layout, each, service, number)
+        if number == signal.SIGKILL:
+            wait_until(lambda: not machine.daemon_runs(self.layout, each, service), 10, f"{service} of {name} is gone")
 
     def restart(self, name: str, service: str) -> None:
         if machine.daemon_runs(self.layout, self.machine(name), service):
@@ -280,6 +284,10 @@ class Lab:
     def cut(self, name: str, network: str = "management") -> None:
         """Pull a host's cable, until `heal`."""
         fabric.cut(self.layout, self.machine(name), network)
+
+    def limit_rate(self, name: str, mbit_s: int | None) -> None:
+        """Let a host send no faster than this over the management network; None: as fast as it can."""
+        fabric.limit_rate(self.machine(name), mbit_s)
 
     def heal(self, name: str, network: str = "management") -> None:
         fabric.heal(self.layout, self.machine(name), network)
