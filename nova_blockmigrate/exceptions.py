@@ -114,8 +114,7 @@ class InstanceIsLocked(Conflict):
 
 class InvalidMigrationState(Invalid):
     template = (
-        "Migration {migration_id} state of instance {instance_id} is {state}. "
-        "Cannot {method} while the migration is in this state."
+        "Migration {migration_id} state of instance {instance_id} is {state}. Cannot {method} while the migration is in this state."
     )
 
 

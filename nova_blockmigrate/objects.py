@@ -83,9 +83,7 @@ class MigrationStatus(enum.StrEnum):
         return self in _FINAL_STATUSES
 
 
-_FINAL_STATUSES = frozenset(
-    {MigrationStatus.COMPLETED, MigrationStatus.FAILED, MigrationStatus.CANCELLED, MigrationStatus.ERROR}
-)
+_FINAL_STATUSES = frozenset({MigrationStatus.COMPLETED, MigrationStatus.FAILED, MigrationStatus.CANCELLED, MigrationStatus.ERROR})
 IN_PROGRESS_STATUSES = frozenset(set(MigrationStatus) - _FINAL_STATUSES)
 
 

@@ -72,6 +72,4 @@ def server(conf: cfg.ConfigOpts, topic: str, host: str, endpoint: object) -> osl
 
 
 def client(conf: cfg.ConfigOpts, topic: str) -> oslo_messaging.RPCClient:
-    return oslo_messaging.get_rpc_client(
-        transport(conf), oslo_messaging.Target(topic=topic), serializer=ContextSerializer()
-    )
+    return oslo_messaging.get_rpc_client(transport(conf), oslo_messaging.Target(topic=topic), serializer=ContextSerializer())

@@ -114,10 +114,12 @@ class MigrationJobs:
         self._records.close(plan.migration_uuid)
         LOG.info("%s destination released", plan.label)
 
-    def finish_destination(self, context: RequestContext, plan: MigrationPlan) -> None:
-        """The guest runs here to stay: see that it does, and that its disks are safe."""
-        concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
+    def finish_destination(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
+        """The guest runs here to stay: see that it does, and that its disks are safe; {"progress": the transfer's final
+        TransferProgress, or None}."""
+        progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
         self._records.close(plan.migration_uuid)
+        return {"progress": to_primitive(progress)}
 
     # --- source -----------------------------------------------------------------------------------------------------
 

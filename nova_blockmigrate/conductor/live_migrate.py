@@ -217,8 +217,8 @@ class LiveMigrateTask:
         return {"reason": None}
 
     def _finish_destination(self, migration: models.Migration) -> Columns:
-        self._ask(migration, Where.DESTINATION, "finish_destination", {}, patience_s=None)
-        return {}
+        answer = self._ask(migration, Where.DESTINATION, "finish_destination", {}, patience_s=None)
+        return _counters(from_primitive(TransferProgress, answer["progress"])) if answer["progress"] else {}
 
     def _clean_source(self, migration: models.Migration) -> Columns:
         self._ask(migration, Where.SOURCE, "clean_source", {"guest": migration.guest}, patience_s=None)
@@ -276,14 +276,13 @@ class LiveMigrateTask:
     def _move_instance(self, db: orm.Session, migration: models.Migration) -> None:
         """From here on users see the server on its new host."""
         outcome = from_primitive(TransferOutcome, migration.outcome)
-        paused = outcome.power_state is PowerState.PAUSED
         instances.update(
             db,
             migration.instance_uuid,
             host=migration.dest_compute,
             node=migration.dest_node,
             task_state=None,
-            vm_state=(VmState.PAUSED if paused else VmState.ACTIVE).value,
+            vm_state=_vm_state(outcome.power_state).value,
             power_state=int(outcome.power_state),
             progress=0,
         )

@@ -4,7 +4,7 @@ from oslo_config import cfg
 
 OPTIONS = {
     "api": [
-        cfg.HostAddressOpt("listen", default="0.0.0.0", help="Address to listen on."),
+        cfg.HostAddressOpt("listen", default="0.0.0.0", help="Address to listen on."),  # noqa: S104 - it is there to be reached
         cfg.PortOpt("listen_port", default=8774, help="Port to listen on."),
         cfg.StrOpt(
             "auth_strategy",

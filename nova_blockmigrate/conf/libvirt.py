@@ -15,7 +15,10 @@ OPTIONS = {
         cfg.ListOpt("cpu_models", default=[], help="CPU models for cpu_mode custom; the first that the host can run is used."),
         cfg.StrOpt("hw_machine_type", default="pc", help="Machine type for new guests; libvirt makes it a versioned one."),
         cfg.StrOpt(
-            "disk_cachemode", default="none", choices=["none", "writethrough", "directsync"], help="Cache mode of local disks: safe ones."
+            "disk_cachemode",
+            default="none",
+            choices=["none", "writethrough", "directsync"],
+            help="Cache mode of local disks: safe ones.",
         ),
         cfg.StrOpt(
             "live_migration_uri",
@@ -46,13 +49,18 @@ OPTIONS = {
             help="MiB/s at most for the memory and for each disk copied (libvirt applies the limit to each by itself, not to the "
             "total); 0: no limit.",
         ),
-        cfg.IntOpt("live_migration_downtime", default=500, min=100, help="Longest pause of the guest that is allowed, milliseconds."),
+        cfg.IntOpt(
+            "live_migration_downtime", default=500, min=100, help="Longest pause of the guest that is allowed, milliseconds."
+        ),
         cfg.HostAddressOpt(
             "live_migration_inbound_addr",
             help="Address of this host at which it receives guests (memory stream and disks); empty: the name of the host.",
         ),
         cfg.FloatOpt(
-            "live_migration_poll_interval", default=0.5, min=0.05, help="Seconds between two looks at a running transfer's progress."
+            "live_migration_poll_interval",
+            default=0.5,
+            min=0.05,
+            help="Seconds between two looks at a running transfer's progress.",
         ),
         cfg.BoolOpt(
             "live_migration_permit_auto_converge",
@@ -63,7 +71,9 @@ OPTIONS = {
             "live_migration_parallel_connections", default=1, min=1, help="Network connections that carry the memory of one guest."
         ),
         cfg.BoolOpt(
-            "live_migration_with_native_tls", default=False, help="Encrypt memory stream and disks with QEMU's own TLS (VIR_MIGRATE_TLS)."
+            "live_migration_with_native_tls",
+            default=False,
+            help="Encrypt memory stream and disks with QEMU's own TLS (VIR_MIGRATE_TLS).",
         ),
     ]
 }

@@ -218,9 +218,7 @@ class InstanceAction(Base, Timestamps):
     finish_time: orm.Mapped[datetime.datetime | None]
     message: orm.Mapped[str | None]
 
-    events: orm.Mapped[list[InstanceActionEvent]] = orm.relationship(
-        lazy="raise", order_by="InstanceActionEvent.id", viewonly=True
-    )
+    events: orm.Mapped[list[InstanceActionEvent]] = orm.relationship(lazy="raise", order_by="InstanceActionEvent.id", viewonly=True)
     """Only there when asked for (`queries.actions.get_with_events`): most who read an action do not look at them."""
 
 

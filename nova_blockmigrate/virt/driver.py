@@ -165,8 +165,10 @@ class ComputeDriver(abc.ABC):
         already (a compute service restarted), it re-attaches to it; for one that is over, it finds the outcome."""
 
     @abc.abstractmethod
-    def post_live_migration_at_destination(self, plan: MigrationPlan) -> None:
-        """The guest runs here now: announce it, see that it is persistent, flush its disk files to stable storage."""
+    def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
+        """The guest runs here now: announce it, see that it is persistent, flush its disk files to stable storage.
+
+        Returns the transfer's final figures, or None when the hypervisor has them no more."""
 
     @abc.abstractmethod
     def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:

@@ -27,6 +27,7 @@ from nova_blockmigrate.objects import (
     PreparedDestination,
     Server,
     TransferOutcome,
+    TransferProgress,
 )
 from nova_blockmigrate.virt import fake_cloud, fake_transfer
 from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
@@ -192,9 +193,10 @@ class FakeDriver(ComputeDriver):
     ) -> TransferOutcome:
         return fake_transfer.run(self.cloud, self.conf, plan, guest, control)
 
-    def post_live_migration_at_destination(self, plan: MigrationPlan) -> None:
+    def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
         with self._at("post_live_migration_at_destination"):
             self._copy(plan.server)
+        return None
 
     def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:
         uuid = plan.server.uuid

@@ -82,5 +82,3 @@ def _figures(migration: models.Migration) -> dict[str, Any]:
         "timeline": migration.timeline,
         "report": migration.report or [],
     }
-
-

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import libvirt
 
-from nova_blockmigrate.objects import MigrationPlan
+from nova_blockmigrate.objects import MigrationPlan, TransferProgress
 from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.libvirt import disks
 from nova_blockmigrate.virt.libvirt.describe import migratable_xml
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.transfer import progress_of
 
 
-def settle_in(host: Host, plan: MigrationPlan) -> None:
-    """Finish what the transfer left. The announcement is QEMU's own: it sends RARP (and the guest's virtio driver its
-    gratuitous ARP) when the guest resumes here; a network that wants more is told here.
+def settle_in(host: Host, plan: MigrationPlan) -> TransferProgress | None:
+    """Finish what the transfer left; returns its final figures if libvirt still has them.
+
+    The announcement is QEMU's own: it sends RARP (and the guest's virtio driver its gratuitous ARP) when the guest resumes
+    here; a network that wants more is told here.
 
     :raises GuestNotFound: libvirt does not have it.
     """
@@ -27,3 +31,13 @@ def settle_in(host: Host, plan: MigrationPlan) -> None:
         xml = migratable_xml(domain)
     written = [disk.path for disk in DomainFacts(xml).disks if disk.source_type == "file" and disk.path and not disk.readonly]
     in_parallel([functools.partial(disks.flush, [path]) for path in written])
+    return _final_figures(domain)
+
+
+def _final_figures(domain: Any) -> TransferProgress | None:
+    """libvirt sends the completed job's statistics along to the destination, where they can be read once."""
+    try:
+        job = domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+    except libvirt.libvirtError:
+        return None
+    return progress_of(job) if job.get("type") == libvirt.VIR_DOMAIN_JOB_COMPLETED else None

@@ -23,6 +23,7 @@ from nova_blockmigrate.objects import (
     PreparedDestination,
     Server,
     TransferOutcome,
+    TransferProgress,
 )
 from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
 from nova_blockmigrate.virt.libvirt import arrival, domain_xml, flags, observe, prepare, removal, resources, spawn
@@ -151,8 +152,8 @@ class LibvirtDriver(ComputeDriver):
         finally:
             destination.close()
 
-    def post_live_migration_at_destination(self, plan: MigrationPlan) -> None:
-        arrival.settle_in(self.host, plan)
+    def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
+        return arrival.settle_in(self.host, plan)
 
     def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:
         with self._lock:

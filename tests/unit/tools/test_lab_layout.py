@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from labkit.errors import LabError
 from labkit.layout import Layout, guest_address, guest_mac, state_folder
 

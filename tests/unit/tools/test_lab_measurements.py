@@ -13,9 +13,7 @@ def answer(at: float, sequence: int) -> str:
 def samples(host: str, begin: float, end: float, state: int | None = RUNNING, process_runs: bool = True) -> list[Sample]:
     """An answer every 10 ms, each given after 2 ms."""
     count = round((end - begin) / 0.01)
-    return [
-        Sample(host, begin + i * 0.01, begin + i * 0.01 + 0.002, state, 0, process_runs) for i in range(count + 1)
-    ]
+    return [Sample(host, begin + i * 0.01, begin + i * 0.01 + 0.002, state, 0, process_runs) for i in range(count + 1)]
 
 
 def test_longest_gap_is_between_two_answers():
