@@ -47,15 +47,47 @@ class Chosen:
     report: Report
 
 
-def plan_of(migration: models.Migration, server: Server, destination: str) -> MigrationPlan:
-    return MigrationPlan(
-        migration_id=migration.id,
-        migration_uuid=migration.uuid,
-        server=server,
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """Whether a server may move: asked for a migration, or without one."""
+
+    server_uuid: str
+    source_host: str
+    requested_by: str
+    block_migration: str
+    """As the request has it: true, false or auto."""
+    request_id: str
+    uuid: str
+    """Names the hosts' jobs: the migration's, or one of its own."""
+    migration_id: int = 0
+    """0: there is no migration."""
+
+
+def question_of(migration: models.Migration) -> Question:
+    return Question(
+        server_uuid=migration.instance_uuid,
         source_host=migration.source_compute,
-        destination_host=destination,
-        block_migration=migration.block_migration != "false",
+        requested_by=migration.user_id,
+        block_migration=migration.block_migration,
         request_id=migration.request_id,
+        uuid=migration.uuid,
+        migration_id=migration.id,
+    )
+
+
+def plan_of(migration: models.Migration, server: Server, destination: str) -> MigrationPlan:
+    return _plan(question_of(migration), server, destination)
+
+
+def _plan(question: Question, server: Server, destination: str) -> MigrationPlan:
+    return MigrationPlan(
+        migration_id=question.migration_id,
+        migration_uuid=question.uuid,
+        server=server,
+        source_host=question.source_host,
+        destination_host=destination,
+        block_migration=question.block_migration != "false",
+        request_id=question.request_id,
     )
 
 
@@ -64,11 +96,12 @@ def choose_destination(conf: cfg.ConfigOpts, computes: ComputeAPI, context: Requ
 
     :raises NoDestination: none passes; its error tells all reasons.
     """
-    hosts = [migration.requested_host] if migration.requested_host else _ranked(conf, migration)
+    question = question_of(migration)
+    hosts = [migration.requested_host] if migration.requested_host else _ranked(conf, question)
     refused: list[NoDestination] = []
     for host in hosts:
         try:
-            return _check_host(conf, computes, context, migration, host)
+            return _check_host(conf, computes, context, question, host)
         except NoDestination as error:
             refused.append(error)
     if len(refused) == 1:
@@ -77,11 +110,11 @@ def choose_destination(conf: cfg.ConfigOpts, computes: ComputeAPI, context: Requ
     raise NoDestination(exceptions.NoValidHost(reason=reasons), refused[-1].report)
 
 
-def _ranked(conf: cfg.ConfigOpts, migration: models.Migration) -> list[str]:
+def _ranked(conf: cfg.ConfigOpts, question: Question) -> list[str]:
     with session.reader() as db:
-        memory_mib = instances.get(db, migration.instance_uuid).memory_mib
+        memory_mib = instances.get(db, question.server_uuid).memory_mib
         hosts = candidates(conf, db, models.utcnow())
-    source = frozenset({migration.source_compute})
+    source = frozenset({question.source_host})
     ranked = scheduler.rank(hosts, memory_mib, exclude=source)
     if not ranked:
         error = exceptions.NoValidHost(reason=scheduler.why_none(hosts, memory_mib, exclude=source))
@@ -89,11 +122,9 @@ def _ranked(conf: cfg.ConfigOpts, migration: models.Migration) -> list[str]:
     return ranked
 
 
-def _check_host(
-    conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, migration: models.Migration, host: str
-) -> Chosen:
+def _check_host(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, question: Question, host: str) -> Chosen:
     """All checks against one host."""
-    facts = _gather(conf, computes, context, migration, host)
+    facts = gather(conf, computes, context, question, host)
     report = evaluate(facts)
     error = report.error()
     if error is not None or facts.guest is None:
@@ -104,13 +135,14 @@ def _check_host(
         return Chosen(compute_nodes.get_by_host(db, host), facts.guest, report)
 
 
-def _gather(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, migration: models.Migration, host: str) -> Facts:
+def gather(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, question: Question, host: str) -> Facts:
+    """What the checks look at, from the database and both hosts. Changes nothing, and needs no migration."""
     now = models.utcnow()
     with session.reader() as db:
-        instance = instances.get(db, migration.instance_uuid)
-        source = host_facts(conf, db, migration.source_compute, now)
+        instance = instances.get(db, question.server_uuid)
+        source = host_facts(conf, db, question.source_host, now)
         destination = host_facts(conf, db, host, now)
-    plan = plan_of(migration, server_of(instance), host)
+    plan = _plan(question, server_of(instance), host)
     guest: GuestDescription | None = None
     answer = _ask(computes, context, source, "check_source", plan, {})
     if isinstance(answer, str):
@@ -118,14 +150,14 @@ def _gather(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext,
     else:
         guest = from_primitive(GuestDescription, answer["guest"])
         source = dataclasses.replace(source, resources=from_primitive(HostResources, answer["resources"]))
-    if guest is not None and host != migration.source_compute:
+    if guest is not None and host != question.source_host:
         destination = _ask_destination(computes, context, destination, plan, guest)
     return Facts(
         server_uuid=instance.uuid,
         vm_state=instance.vm_state,
         memory_mib=instance.memory_mib,
-        requested_by=migration.user_id,
-        block_migration=migration.block_migration,
+        requested_by=question.requested_by,
+        block_migration=question.block_migration,
         source=source,
         destination=destination,
         guest=guest,
