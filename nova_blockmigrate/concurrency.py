@@ -12,6 +12,7 @@ import collections
 import os
 import sys
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -37,7 +38,9 @@ def setup(mode: str) -> None:
     from oslo_service import backend
 
     if mode == EVENTLET:
-        import eventlet
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is deprecated is for us to know, not for each start of a service to say
+            import eventlet
 
         # os and subprocess stay native: processes are only ever awaited in native threads
         eventlet.monkey_patch(os=False, subprocess=False)
