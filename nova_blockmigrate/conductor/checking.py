@@ -97,7 +97,7 @@ def choose_destination(conf: cfg.ConfigOpts, computes: ComputeAPI, context: Requ
     :raises NoDestination: none passes; its error tells all reasons.
     """
     question = question_of(migration)
-    hosts = [migration.requested_host] if migration.requested_host else _ranked(conf, question)
+    hosts = [migration.requested_host] if migration.requested_host else _ranked(conf, question, migration.attempts or {})
     refused: list[NoDestination] = []
     for host in hosts:
         try:
@@ -110,15 +110,20 @@ def choose_destination(conf: cfg.ConfigOpts, computes: ComputeAPI, context: Requ
     raise NoDestination(exceptions.NoValidHost(reason=reasons), refused[-1].report)
 
 
-def _ranked(conf: cfg.ConfigOpts, question: Question) -> list[str]:
+def _ranked(conf: cfg.ConfigOpts, question: Question, attempts: dict[str, str]) -> list[str]:
+    """The hosts to try, best first; not those that were tried already.
+
+    :raises NoDestination: none is left; its error tells why each that was tried failed.
+    """
     with session.reader() as db:
         memory_mib = instances.get(db, question.server_uuid).memory_mib
         hosts = candidates(conf, db, models.utcnow())
-    source = frozenset({question.source_host})
-    ranked = scheduler.rank(hosts, memory_mib, exclude=source)
+    out = frozenset({question.source_host, *attempts})
+    ranked = scheduler.rank(hosts, memory_mib, exclude=out)
     if not ranked:
-        error = exceptions.NoValidHost(reason=scheduler.why_none(hosts, memory_mib, exclude=source))
-        raise NoDestination(error, None)
+        reasons = [f"{host} was tried: {reason}" for host, reason in attempts.items()]
+        reasons.append(scheduler.why_none(hosts, memory_mib, exclude=out))
+        raise NoDestination(exceptions.NoValidHost(reason=" ".join(reasons)), None)
     return ranked
 
 

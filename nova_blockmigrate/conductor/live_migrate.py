@@ -260,6 +260,8 @@ class LiveMigrateTask:
                 self._ask(migration, undone.where, undone.undo, {}, patience_s=UNDO_PATIENCE_S)
             except hosts.JobFailed as error:
                 LOG.error("%s %s: left to the host itself: %s", _label(migration), undone.undo, error)
+        if self._may_try_another(migration, step):
+            return self._try_another(migration)
         with session.writer() as db:
             migration = self._owned(db)
             actions.end_open_events(db, migration.instance_uuid, migration.request_id, "Success")
@@ -268,6 +270,41 @@ class LiveMigrateTask:
             status = _failed_status(migration, step)
             migration = migrations.update(db, self._id, status=status.value, **columns)
         LOG.warning("%s rolled back, %s: %s", _label(migration), migration.status, migration.reason)
+        self._ring()
+        return migration
+
+    def _may_try_another(self, migration: models.Migration, step: Step) -> bool:
+        """Whether another host may be tried: its user named none, did not call it off, and the guest goes on."""
+        outcome = from_primitive(TransferOutcome, migration.outcome)
+        return (
+            step is not steps.FIRST
+            and migration.requested_host is None
+            and not (migration.abort_requested or outcome.cancelled)
+            and outcome.power_state in (PowerState.NOSTATE, PowerState.RUNNING, PowerState.PAUSED)
+            and len(migration.attempts or {}) < self._conf.migrate_max_retries
+        )
+
+    def _try_another(self, migration: models.Migration) -> models.Migration:
+        """Begin again with the checks, without the host that failed."""
+        tried = migration.dest_compute or ""
+        with session.writer() as db:
+            migration = self._owned(db)
+            actions.end_open_events(db, migration.instance_uuid, migration.request_id, "Success")
+            migration = migrations.update(
+                db,
+                self._id,
+                step=steps.FIRST.name,
+                status=steps.FIRST.status.value,
+                attempts={**(migration.attempts or {}), tried: migration.reason},
+                rolling_back=False,
+                holds_slot=False,
+                dest_compute=None,
+                dest_node=None,
+                dest_host=None,
+                prepared=None,
+                outcome=None,
+            )
+        LOG.warning("%s %s failed, trying another host: %s", _label(migration), tried, migration.reason)
         self._ring()
         return migration
 
@@ -371,7 +408,7 @@ def _failed_status(migration: models.Migration, step: Step) -> MigrationStatus:
     """Nova's statuses: error for failed checks, cancelled upon an abort, failed for all else."""
     if from_primitive(TransferOutcome, migration.outcome).cancelled:
         return MigrationStatus.CANCELLED
-    return MigrationStatus.ERROR if step is steps.FIRST else MigrationStatus.FAILED
+    return MigrationStatus.ERROR if step is steps.FIRST and not migration.attempts else MigrationStatus.FAILED
 
 
 def _vm_state(power_state: PowerState) -> VmState:

@@ -19,6 +19,12 @@ OPTIONS = {
             min=1,
             help="Live migrations that may run at the same time from one host, and to one host. More wait in the queue.",
         ),
+        cfg.IntOpt(
+            "migrate_max_retries",
+            default=3,
+            min=0,
+            help="How many more hosts are tried when a migration that named none fails before its point of no return.",
+        ),
         cfg.IntOpt("reserved_host_memory_mb", default=512, min=0, help="Memory of the host that is never given to guests, MiB."),
         cfg.IntOpt("reserved_host_disk_mb", default=0, min=0, help="Disk of the host that is never given to guests, MiB."),
         cfg.FloatOpt("ram_allocation_ratio", default=1.0, min=0.1, help="How much memory may be promised for each MiB there is."),

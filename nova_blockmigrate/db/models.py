@@ -272,6 +272,8 @@ class Migration(Base, Timestamps):
 
     request_id: orm.Mapped[str]
     requested_host: orm.Mapped[str | None]
+    attempts: orm.Mapped[dict[str, Any] | None]
+    """Hosts that were tried before the present one, when the conductor chose them, and why each failed."""
     block_migration: orm.Mapped[str] = orm.mapped_column(default="auto")
     """What the request said: "true", "false" or "auto"."""
     step: orm.Mapped[str] = orm.mapped_column(default="accept")

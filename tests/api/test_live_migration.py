@@ -109,6 +109,28 @@ def test_failure_on_the_way_leaves_the_guest_active_on_the_source(product: Produ
     _nothing_is_left_on(product, uuid, "compute2")
 
 
+def test_when_a_chosen_host_fails_the_next_is_tried(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("fail", host="compute2", point="pre_live_migration", reason="no space left on device")
+    product.control("resize", host="compute3", memory_mib=4096)  # so that compute2 is the better one
+    product.nova("live-migration", uuid)
+    product.wait_migration(uuid, "completed")
+    product.wait_active(uuid, "compute3")
+    assert "compute_pre_live_migration" in _told(product, uuid) and "Error" in _told(product, uuid)
+    _nothing_is_left_on(product, uuid, "compute2")
+
+
+def test_when_all_chosen_hosts_fail_each_is_named_with_its_reason(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    for host in ("compute2", "compute3"):
+        product.control("fail", host=host, point="pre_live_migration", reason=f"{host} has no space left")
+    product.nova("live-migration", uuid)
+    product.wait_migration(uuid, "failed")
+    product.wait_active(uuid, "compute1")
+    told = _told(product, uuid)
+    assert "compute2 has no space left" in told and "compute3 has no space left" in told
+
+
 def test_guest_that_powers_off_mid_copy_is_stopped_on_the_source(product: Product, boot: Boot) -> None:
     uuid = boot("compute1")
     product.control("hold", host="compute1", point="live_migration")

@@ -71,6 +71,7 @@ def _figures(migration: models.Migration) -> dict[str, Any]:
         "uuid": migration.uuid,
         "request_id": migration.request_id,
         "reason": migration.reason,
+        "attempts": migration.attempts or {},
         "memory_total": migration.memory_total,
         "memory_processed": migration.memory_processed,
         "memory_remaining": migration.memory_remaining,

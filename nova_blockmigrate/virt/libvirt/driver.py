@@ -16,6 +16,7 @@ from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.image.source import LocalDirectory
 from nova_blockmigrate.objects import (
     GuestDescription,
+    GuestLoad,
     HostResources,
     MigrationPlan,
     Observation,
@@ -24,9 +25,10 @@ from nova_blockmigrate.objects import (
     Server,
     TransferOutcome,
     TransferProgress,
+    Verdict,
 )
 from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
-from nova_blockmigrate.virt.libvirt import arrival, domain_xml, flags, observe, prepare, removal, resources, spawn
+from nova_blockmigrate.virt.libvirt import arrival, domain_xml, flags, load, observe, prepare, removal, resources, spawn
 from nova_blockmigrate.virt.libvirt.describe import describe
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
@@ -134,6 +136,13 @@ class LibvirtDriver(ComputeDriver):
     def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> list[str]:
         return prepare.why_not(self.host, self.capabilities, server, guest, self.instances_path)
 
+    def measure_load(self, server: Server, seconds: int) -> GuestLoad:
+        return load.measure(self.host, server, seconds)
+
+    def missing_base_bytes(self, guest: GuestDescription) -> int:
+        layers = [layer for disk in guest.disks if disk.is_copied for layer in disk.layers[1:]]
+        return sum(layer.allocated_bytes for layer in layers if not os.path.exists(layer.path))
+
     def pre_live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase
     ) -> PreparedDestination:
@@ -148,9 +157,13 @@ class LibvirtDriver(ComputeDriver):
         with self._lock:
             self._migrations[plan.migration_uuid] = migration
         try:
-            return migration.run()
+            outcome = migration.run()
         finally:
             destination.close()
+        if outcome.verdict is not Verdict.HANDED_OVER:
+            with self._lock:
+                self._migrations.pop(plan.migration_uuid, None)
+        return outcome
 
     def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
         return arrival.settle_in(self.host, plan)
