@@ -19,6 +19,7 @@ from nova_blockmigrate.context import RequestContext
 CONDUCTOR_TOPIC = "nova-blockmigrate-conductor"
 COMPUTE_TOPIC = "nova-blockmigrate-compute"
 EXCHANGE = "nova-blockmigrate"
+DELIVERY_RETRIES = 1
 ALLOWED_REMOTE_MODULES = ["nova_blockmigrate.exceptions"]
 
 _transport: oslo_messaging.Transport | None = None
@@ -72,4 +73,6 @@ def server(conf: cfg.ConfigOpts, topic: str, host: str, endpoint: object) -> osl
 
 
 def client(conf: cfg.ConfigOpts, topic: str) -> oslo_messaging.RPCClient:
-    return oslo_messaging.get_rpc_client(transport(conf), oslo_messaging.Target(topic=topic), serializer=ContextSerializer())
+    """A client that gives up (MessageDeliveryFailure) when the broker stays away: every caller knows what to do then."""
+    target = oslo_messaging.Target(topic=topic)
+    return oslo_messaging.get_rpc_client(transport(conf), target, serializer=ContextSerializer(), retry=DELIVERY_RETRIES)
