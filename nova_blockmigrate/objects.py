@@ -213,6 +213,20 @@ class GuestDescription:
 
 
 @dataclasses.dataclass(frozen=True)
+class GuestLoad:
+    """What a guest did over a moment, as measured: what a transfer has to keep up with. None: could not be measured."""
+
+    seconds: float
+    memory_used_bytes: int | None = None
+    """Memory that the guest has ever touched: pages beyond it are zero, and cost a transfer next to nothing."""
+    dirty_bytes_s: int | None = None
+    """Memory written to, each page counted once a second."""
+    disk_written_bytes_s: int | None = None
+    reason: str = ""
+    """Why something could not be measured."""
+
+
+@dataclasses.dataclass(frozen=True)
 class MigrationPlan:
     """All that a host must know to do its part of one migration. Small, and the same for every step."""
 

@@ -114,6 +114,15 @@ INTERFACES_LIST = _rule(
 VOLUMES_INDEX = _rule(
     "os-volumes-attachments:index", READER, "List a server's volumes.", "GET", "/servers/{server_id}/os-volume_attachments"
 )
+PREFLIGHT = _rule(
+    "preflight",
+    ADMIN,
+    "See what a live migration of a server would meet, without migrating. The report names hosts, which Nova shows to "
+    "administrators only; `rule:project_manager_or_admin` lets managers see it, too.",
+    "GET",
+    "/blockmigrate/v1/servers/{server_id}/preflight",
+    prefix="blockmigrate:",
+)
 IMAGES_READ = _rule("images:read", ANYONE, "See the images of the embedded image source.", "GET", "/v2/images", prefix="embedded:")
 NETWORKS_READ = _rule("networks:read", ANYONE, "See the embedded networks.", "GET", "/v2.0/networks", prefix="embedded:")
 

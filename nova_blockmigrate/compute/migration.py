@@ -44,6 +44,8 @@ class MigrationJobs:
         {
             "check_source",
             "check_destination",
+            "measure_load",
+            "missing_base",
             "prepare_destination",
             "release_destination",
             "transfer",
@@ -88,6 +90,16 @@ class MigrationJobs:
             "resources": to_primitive(resources),
             "claimed_memory_mib": sum(other.server.memory_mib for other in self._coming(plan)),
         }
+
+    # --- for the estimate of a dry run ------------------------------------------------------------------------------
+
+    def measure_load(self, context: RequestContext, plan: MigrationPlan, seconds: int) -> Primitive:
+        """A GuestLoad."""
+        return to_primitive(concurrency.run_native(self._driver.measure_load, plan.server, seconds))  # type: ignore[no-any-return]
+
+    def missing_base(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> int:
+        """Bytes of base files that a migration would have to bring here."""
+        return concurrency.run_native(self._driver.missing_base_bytes, from_primitive(GuestDescription, guest))
 
     # --- destination ------------------------------------------------------------------------------------------------
 

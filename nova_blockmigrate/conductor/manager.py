@@ -7,6 +7,8 @@ from typing import Any
 from oslo_config import cfg
 
 from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.conductor import dry_run
 from nova_blockmigrate.conductor.runner import MigrationRunner
 from nova_blockmigrate.conductor.servers import ServerTasks
 from nova_blockmigrate.context import RequestContext
@@ -18,10 +20,11 @@ from nova_blockmigrate.objects import HostResources, from_primitive
 class ConductorManager:
     """Endpoint of the topic that all conductors share."""
 
-    def __init__(self, conf: cfg.ConfigOpts, runner: MigrationRunner, servers: ServerTasks) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, runner: MigrationRunner, servers: ServerTasks, computes: ComputeAPI) -> None:
         self._conf = conf
         self._runner = runner
         self._servers = servers
+        self._computes = computes
 
     # --- migrations -------------------------------------------------------------------------------------------------
 
@@ -51,6 +54,10 @@ class ConductorManager:
     def force_complete(self, context: RequestContext, migration_id: int) -> None:
         """Not there yet."""
         raise exceptions.Invalid("Forcing a migration to complete is not supported yet.")
+
+    def preflight(self, context: RequestContext, server_uuid: str, host: str | None, block_migration: str) -> dict[str, Any]:
+        """The report that a migration of the server would get, for `host` or for every other one. Changes nothing."""
+        return dry_run.preflight(self._conf, self._computes, context, server_uuid, host, block_migration)
 
     # --- servers ----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from nova_blockmigrate.context import RequestContext
 
 CHECKS_TIMEOUT_S = 60
 CONSOLE_TIMEOUT_S = 60
+PREFLIGHT_TIMEOUT_S = 60
+"""Longer than `conductor.dry_run` takes at the most."""
 
 
 class ConductorAPI:
@@ -34,6 +36,14 @@ class ConductorAPI:
 
     def force_complete(self, context: RequestContext, migration_id: int) -> None:
         self._client.cast(context, "force_complete", migration_id=migration_id)
+
+    def preflight(self, context: RequestContext, server_uuid: str, host: str | None, block_migration: str) -> dict[str, Any]:
+        """The report of all checks without a migration: {"hosts": [...]} (see `conductor.dry_run`)."""
+        client = self._client.prepare(timeout=PREFLIGHT_TIMEOUT_S)
+        report: dict[str, Any] = client.call(
+            context, "preflight", server_uuid=server_uuid, host=host, block_migration=block_migration
+        )
+        return report
 
     def build_server(self, context: RequestContext, server_uuid: str) -> None:
         self._client.cast(context, "build_server", server_uuid=server_uuid)

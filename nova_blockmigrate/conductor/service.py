@@ -38,7 +38,7 @@ class ConductorService:
         owner = identity.of_this_process(self._conf.host)
         surroundings = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition())
         runner = self._runner = MigrationRunner(surroundings)
-        manager = ConductorManager(self._conf, runner, ServerTasks(self._conf, computes, self._stopping))
+        manager = ConductorManager(self._conf, runner, ServerTasks(self._conf, computes, self._stopping), computes)
         self._server = rpc.server(self._conf, rpc.CONDUCTOR_TOPIC, self._conf.host, manager)
         self._server.start()
         runner.take_after_restart()

@@ -18,6 +18,7 @@ from oslo_config import cfg
 from nova_blockmigrate.objects import (
     Artefact,
     GuestDescription,
+    GuestLoad,
     HostResources,
     MigrationPlan,
     Observation,
@@ -150,6 +151,14 @@ class ComputeDriver(abc.ABC):
     @abc.abstractmethod
     def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> list[str]:
         """Why this host cannot receive the guest, in words; empty when it can. Changes nothing."""
+
+    @abc.abstractmethod
+    def measure_load(self, server: Server, seconds: int) -> GuestLoad:
+        """On the source: how much the guest writes, watched for `seconds` (1 or more). Changes nothing."""
+
+    @abc.abstractmethod
+    def missing_base_bytes(self, guest: GuestDescription) -> int:
+        """On the destination: bytes of the guest's base files that are not here yet. Changes nothing."""
 
     @abc.abstractmethod
     def pre_live_migration(

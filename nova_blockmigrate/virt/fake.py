@@ -20,6 +20,7 @@ from nova_blockmigrate.objects import (
     DiskLayer,
     GuestDescription,
     GuestDisk,
+    GuestLoad,
     HostResources,
     MigrationPlan,
     Observation,
@@ -167,6 +168,17 @@ class FakeDriver(ComputeDriver):
         except exceptions.HypervisorError as error:
             return [error.message]
         return []
+
+    def measure_load(self, server: Server, seconds: int) -> GuestLoad:
+        with self._at("measure_load"):
+            self._copy(server)
+        memory_bytes = server.memory_mib * 1024**2
+        return GuestLoad(seconds, memory_bytes // 2, memory_bytes // 64, ALLOCATED_BYTES // 64)
+
+    def missing_base_bytes(self, guest: GuestDescription) -> int:
+        with self._at("missing_base_bytes"):
+            layers = [layer for disk in guest.disks for layer in disk.layers[1:]]
+            return sum(layer.allocated_bytes for layer in layers if layer.path not in self.host.disks)
 
     def pre_live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase

@@ -11,7 +11,7 @@ from sqlalchemy import orm
 
 from nova_blockmigrate.db.models import Migration
 from nova_blockmigrate.db.queries import rows
-from nova_blockmigrate.objects import IN_PROGRESS_STATUSES
+from nova_blockmigrate.objects import IN_PROGRESS_STATUSES, MigrationStatus
 
 _ORDER = (("created_at", True), ("id", True))
 
@@ -32,6 +32,16 @@ def in_progress(db: orm.Session, instance_uuid: str) -> list[Migration]:
     unfinished = sorted(status.value for status in IN_PROGRESS_STATUSES)
     statement = sa.select(Migration).where(Migration.instance_uuid == instance_uuid, Migration.status.in_(unfinished))
     return list(db.scalars(statement.order_by(Migration.id)))
+
+
+def completed(db: orm.Session, limit: int, source: str | None = None, destination: str | None = None) -> list[Migration]:
+    """The newest completed ones, between two hosts or all."""
+    conditions = [Migration.status == MigrationStatus.COMPLETED.value]
+    if source is not None:
+        conditions.append(Migration.source_compute == source)
+    if destination is not None:
+        conditions.append(Migration.dest_compute == destination)
+    return list(db.scalars(sa.select(Migration).where(*conditions).order_by(Migration.id.desc()).limit(limit)))
 
 
 def search(db: orm.Session, filters: Filters, limit: int | None = None, marker: str | None = None) -> list[Migration]:
