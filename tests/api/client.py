@@ -93,6 +93,9 @@ class Product:
     def openstack(self, *arguments: str, token: str | None = None) -> Said:
         return self._run("openstack", "--os-identity-api-version", "2", *arguments, token=token)
 
+    def nova_blockmigrate(self, *arguments: str, token: str | None = None, **variables: str) -> Said:
+        return self._run("-m", "nova_blockmigrate.cmd.client", *arguments, token=token, **variables)
+
     def _run(self, program: str, *arguments: str, token: str | None, **variables: str) -> Said:
         environment = {
             "PATH": os.environ["PATH"],
@@ -104,9 +107,9 @@ class Product:
             "OS_ENDPOINT": self.endpoint,
             **variables,
         }
-        command = pathlib.Path(sys.executable).with_name(program)
+        command = program if program == "-m" else str(pathlib.Path(sys.executable).with_name(program))
         done = subprocess.run(
-            [sys.executable, str(command), *arguments],
+            [sys.executable, command, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -121,7 +124,8 @@ class Product:
         headers = {"X-Auth-Token": self.tokens["admin"] if token is None else token, "Content-Type": "application/json"}
         headers["OpenStack-API-Version"] = f"compute {version}"
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.endpoint + path, data, headers, method=method)
+        root = self.endpoint.removesuffix("/v2.1") if path.startswith("/blockmigrate/") else self.endpoint
+        request = urllib.request.Request(root + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
                 raw = response.read()
