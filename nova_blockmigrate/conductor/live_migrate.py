@@ -218,7 +218,7 @@ class LiveMigrateTask:
 
     def _finish_destination(self, migration: models.Migration) -> Columns:
         answer = self._ask(migration, Where.DESTINATION, "finish_destination", {}, patience_s=None)
-        return _counters(from_primitive(TransferProgress, answer["progress"])) if answer["progress"] else {}
+        return _final_counters(migration, from_primitive(TransferProgress, answer["progress"])) if answer["progress"] else {}
 
     def _clean_source(self, migration: models.Migration) -> Columns:
         self._ask(migration, Where.SOURCE, "clean_source", {"guest": migration.guest}, patience_s=None)
@@ -424,6 +424,13 @@ def _counters(progress: TransferProgress) -> Columns:
         "disk_processed": progress.disk_processed_bytes,
         "disk_remaining": progress.disk_remaining_bytes,
     }
+
+
+def _final_counters(migration: models.Migration, progress: TransferProgress) -> Columns:
+    """The last figures that were read, or libvirt's own final ones where they say more (those lack the disks)."""
+    last = _counters(progress)
+    final = {name: max(getattr(migration, name) or 0, value) for name, value in last.items()}
+    return final | {"memory_remaining": 0, "disk_remaining": 0}
 
 
 def _host_of(step: Step, migration: models.Migration, columns: Columns) -> str | None:
