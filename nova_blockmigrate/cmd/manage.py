@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         conf = administration.load(arguments.config_file, arguments.debug)
-        arguments.run(conf, arguments)
+        code: int | None = arguments.run(conf, arguments)
     except (cfg.Error, exceptions.BlockMigrateError, OSError, ValueError, *administration.DATABASE_ERRORS) as error:
         if arguments.debug:
             raise
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error, administration.DATABASE_ERRORS):
             print(f"Has `{PROGRAM} db sync` been run, and is [database] connection right?", file=sys.stderr)
         return 1
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

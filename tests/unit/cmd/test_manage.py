@@ -84,6 +84,17 @@ def test_networks(run: Manage) -> None:
     assert run("network", "delete", "n")[0] == 0
 
 
+def test_host_preflight_names_what_is_wrong_and_ends_with_1(run: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nova_blockmigrate.cmd.hostcheck import layouts, probing
+    from nova_blockmigrate.cmd.hostcheck.judging import HostFacts
+
+    facts = HostFacts("compute1", layouts.DEBIAN, layouts.LIBVIRTD, "tcp", 16509, libvirt_error="no socket")
+    monkeypatch.setattr(probing, "probe", lambda conf, peer: facts)
+    code, text, _ = run("host", "preflight")
+    assert code == 1 and "FAILED" in text and "to do:" in text and "libvirtd-tcp.socket" in text
+    assert {one["check"] for one in json.loads(run("host", "preflight", "--json")[1])} >= {"listening", "clock"}
+
+
 def test_image_is_copied_whole_under_its_id(run: Manage, tmp_path: pathlib.Path) -> None:
     source = tmp_path / "disk"
     content = b"boot" + bytes(5 * 2**20) + b"end" + bytes(3 * 2**20)
