@@ -13,7 +13,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nova_blockmigrate import concurrency, exceptions
-from nova_blockmigrate.compute import claims
+from nova_blockmigrate.compute import checks, claims
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.compute.transfers import TransferControl
@@ -43,7 +43,9 @@ class MigrationJobs:
     NAMES = frozenset(
         {
             "check_source",
+            "check_host",
             "check_destination",
+            "check_route",
             "measure_load",
             "missing_base",
             "prepare_destination",
@@ -75,21 +77,28 @@ class MigrationJobs:
     # --- checks -----------------------------------------------------------------------------------------------------
 
     def check_source(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
-        """{"guest": GuestDescription, "resources": HostResources}"""
-        guest = concurrency.run_native(self._driver.check_can_live_migrate_source, plan.server)
-        resources = concurrency.run_native(self._driver.get_available_resource)
-        return {"guest": to_primitive(guest), "resources": to_primitive(resources)}
+        """{"guest": GuestDescription, or None when its disks cannot be read, "guest_survey": GuestSurvey, "resources":
+        HostResources, "survey": HostSurvey}"""
+        answer: Primitive = concurrency.run_native(checks.look_at_source, self._driver, plan)
+        return answer
+
+    def check_host(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
+        """The destination by itself: {"resources": HostResources, "survey": HostSurvey, "claimed_memory_mib": of guests on
+        their way here, "known_migrations": uuids of those that have a claim here}"""
+        answer: Primitive = concurrency.run_native(checks.look_at_host, self._driver)
+        answer["claimed_memory_mib"] = sum(other.server.memory_mib for other in self._coming(plan))
+        answer["known_migrations"] = [other.migration_uuid for other in self._records.plans(DESTINATION)]
+        return answer
 
     def check_destination(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> Primitive:
-        """{"problems": [words], "resources": HostResources, "claimed_memory_mib": of guests on their way here}"""
+        """What the guest would find here: {"reception": Reception}"""
         description = from_primitive(GuestDescription, guest)
-        problems = concurrency.run_native(self._driver.check_can_live_migrate_destination, plan.server, description)
-        resources = concurrency.run_native(self._driver.get_available_resource)
-        return {
-            "problems": problems,
-            "resources": to_primitive(resources),
-            "claimed_memory_mib": sum(other.server.memory_mib for other in self._coming(plan)),
-        }
+        found = concurrency.run_native(self._driver.check_can_live_migrate_destination, plan.server, description)
+        return {"reception": to_primitive(found)}
+
+    def check_route(self, context: RequestContext, plan: MigrationPlan, address: str, port: int) -> Primitive:
+        """The way from here to the destination, which listens at `address` and `port`: {"route": Route}"""
+        return {"route": to_primitive(concurrency.run_native(self._driver.survey_route, plan.destination_host, address, port))}
 
     # --- for the estimate of a dry run ------------------------------------------------------------------------------
 

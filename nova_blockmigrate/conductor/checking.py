@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+import uuid as uuids
+from collections.abc import Callable
 from typing import Any
 
 import oslo_messaging
 from oslo_config import cfg
 
-from nova_blockmigrate import exceptions
+from nova_blockmigrate import concurrency, exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import scheduler
 from nova_blockmigrate.conductor.preflight import Facts, HostFacts, Report, evaluate
-from nova_blockmigrate.conductor.settings import candidates, host_facts, server_of
+from nova_blockmigrate.conductor.settings import Claim, candidates, claims_on, host_facts, server_of
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import compute_nodes, instances
@@ -25,6 +28,7 @@ from nova_blockmigrate.objects import (
     from_primitive,
     to_primitive,
 )
+from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 
 CHECK_WAIT_S = 10.0
 
@@ -141,46 +145,139 @@ def _check_host(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestCont
 
 
 def gather(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, question: Question, host: str) -> Facts:
-    """What the checks look at, from the database and both hosts. Changes nothing, and needs no migration."""
+    """What the checks look at, from the database and both hosts. Changes nothing, and needs no migration.
+
+    Both hosts are asked at the same time, twice: first for what they know by themselves, then for what needs the other's
+    answer.
+    """
     now = models.utcnow()
     with session.reader() as db:
         instance = instances.get(db, question.server_uuid)
         source = host_facts(conf, db, question.source_host, now)
         destination = host_facts(conf, db, host, now)
-    plan = _plan(question, server_of(instance), host)
-    guest: GuestDescription | None = None
-    answer = _ask(computes, context, source, "check_source", plan, {})
-    if isinstance(answer, str):
-        source = dataclasses.replace(source, error=answer)
-    else:
-        guest = from_primitive(GuestDescription, answer["guest"])
-        source = dataclasses.replace(source, resources=from_primitive(HostResources, answer["resources"]))
-    if guest is not None and host != question.source_host:
-        destination = _ask_destination(computes, context, destination, plan, guest)
+        claims = claims_on(db, host, but=question.uuid)
+    hosts = _Hosts(computes, context, _plan(question, server_of(instance), host), source, destination)
+    hosts.ask(claims, is_other=host != question.source_host)
     return Facts(
         server_uuid=instance.uuid,
         vm_state=instance.vm_state,
         memory_mib=instance.memory_mib,
         requested_by=question.requested_by,
         block_migration=question.block_migration,
-        source=source,
-        destination=destination,
-        guest=guest,
+        source=hosts.source,
+        destination=hosts.destination,
+        guest=hosts.guest,
+        guest_survey=hosts.guest_survey,
+        reception=hosts.reception,
+        route=hosts.route,
+        disk_gib=instance.root_gib,
+        slots=conf.max_concurrent_live_migrations,
     )
 
 
-def _ask_destination(
-    computes: ComputeAPI, context: RequestContext, host: HostFacts, plan: MigrationPlan, guest: GuestDescription
-) -> HostFacts:
-    answer = _ask(computes, context, host, "check_destination", plan, {"guest": to_primitive(guest)})
-    if isinstance(answer, str):
-        return dataclasses.replace(host, error=answer)
+class _Hosts:
+    """What both hosts say, as far as they answer."""
+
+    def __init__(
+        self, computes: ComputeAPI, context: RequestContext, plan: MigrationPlan, source: HostFacts, destination: HostFacts
+    ) -> None:
+        self._computes, self._context, self._plan = computes, context, plan
+        self.source, self.destination = source, destination
+        self.guest: GuestDescription | None = None
+        self.guest_survey: GuestSurvey | None = None
+        self.reception: Reception | None = None
+        self.route: Route | None = None
+
+    def ask(self, claims: list[Claim], is_other: bool) -> None:
+        """`is_other`: the destination is not the source (else only that one is asked)."""
+        if not is_other:
+            self._ask_source()
+            return
+        _side_by_side(self._ask_source, lambda: self._ask_destination(claims))
+        _side_by_side(self._ask_for_reception, self._ask_for_route)
+
+    def _ask_source(self) -> None:
+        answer = self._answer(self.source, "check_source", {})
+        if isinstance(answer, str):
+            self.source = dataclasses.replace(self.source, error=answer)
+            return
+        self.source = _with_survey(self.source, answer)
+        self.guest = from_primitive(GuestDescription, answer["guest"]) if answer["guest"] else None
+        self.guest_survey = from_primitive(GuestSurvey, answer["guest_survey"])
+
+    def _ask_destination(self, claims: list[Claim]) -> None:
+        answer = self._answer(self.destination, "check_host", {})
+        if isinstance(answer, str):
+            self.destination = dataclasses.replace(self.destination, error=answer)
+            return
+        unknown_there = [claim for claim in claims if claim.migration_uuid not in answer["known_migrations"]]
+        self.destination = dataclasses.replace(
+            _with_survey(self.destination, answer),
+            claimed_memory_mib=answer["claimed_memory_mib"] + sum(claim.memory_mib for claim in unknown_there),
+            claimed_disk_bytes=sum(claim.disk_bytes for claim in claims),
+        )
+
+    def _ask_for_reception(self) -> None:
+        if self.guest is None or self.destination.error:
+            return
+        answer = self._answer(self.destination, "check_destination", {"guest": to_primitive(self.guest)})
+        if isinstance(answer, str):
+            self.destination = dataclasses.replace(self.destination, error=answer)
+        else:
+            self.reception = from_primitive(Reception, answer["reception"])
+
+    def _ask_for_route(self) -> None:
+        survey = self.destination.survey
+        if survey is None or self.source.error:
+            return
+        # a job is known by the migration and its name, and a dry run tries many ways at a time: one name for each
+        plan = dataclasses.replace(
+            self._plan, migration_uuid=str(uuids.uuid5(uuids.UUID(self._plan.migration_uuid), self._plan.destination_host))
+        )
+        answer = self._answer(self.source, "check_route", {"address": survey.address, "port": survey.listening_port}, plan)
+        if isinstance(answer, str):
+            self.source = dataclasses.replace(self.source, error=answer)
+        else:
+            self.route = from_primitive(Route, answer["route"])
+
+    def _answer(
+        self, host: HostFacts, job: str, arguments: dict[str, Any], plan: MigrationPlan | None = None
+    ) -> dict[str, Any] | str:
+        """With the answer: what the conductor's clock showed in the middle of the call."""
+        before = time.time()
+        answer = _ask(self._computes, self._context, host, job, plan or self._plan, arguments)
+        if not isinstance(answer, str):
+            answer["asked_at_s"] = (before + time.time()) / 2
+        return answer
+
+
+def _with_survey(host: HostFacts, answer: dict[str, Any]) -> HostFacts:
+    survey = from_primitive(HostSurvey, answer["survey"])
     return dataclasses.replace(
         host,
         resources=from_primitive(HostResources, answer["resources"]),
-        problems=tuple(answer["problems"]),
-        claimed_memory_mib=answer["claimed_memory_mib"],
+        survey=survey,
+        clock_ahead_s=survey.time_s - answer["asked_at_s"],
     )
+
+
+def _side_by_side(first: Callable[[], None], second: Callable[[], None]) -> None:
+    """Both at the same time; an error of either is raised once both are over."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            second()
+        except Exception as error:  # noqa: BLE001 - the border between threads: raised below
+            errors.append(error)
+
+    other = concurrency.spawn("check", run)
+    try:
+        first()
+    finally:
+        other.join()
+    if errors:
+        raise errors[0]
 
 
 def _ask(

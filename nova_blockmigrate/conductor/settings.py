@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Iterable
 
@@ -12,7 +13,7 @@ from nova_blockmigrate.conductor.preflight import HostFacts
 from nova_blockmigrate.conductor.scheduler import Candidate
 from nova_blockmigrate.db import models
 from nova_blockmigrate.db.queries import compute_nodes, instances, migrations, services
-from nova_blockmigrate.objects import ImageRef, Server, Vif
+from nova_blockmigrate.objects import GuestDescription, ImageRef, Server, Vif, from_primitive
 
 
 def server_of(instance: models.Instance) -> Server:
@@ -53,7 +54,49 @@ def host_facts(conf: cfg.ConfigOpts, db: orm.Session, host: str, now: datetime.d
         reserved_memory_mib=conf.reserved_host_memory_mb,
         reserved_disk_mib=conf.reserved_host_disk_mb,
         ram_allocation_ratio=conf.ram_allocation_ratio,
+        disk_allocation_ratio=conf.disk_allocation_ratio,
+        promised_disk_gib=_promised_disk_gib(db, host),
+        moving=sum(host in (other.source_compute, other.dest_compute) for other in migrations.unfinished(db) if other.holds_slot),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What a migration under way will need at its destination."""
+
+    migration_uuid: str
+    memory_mib: int
+    disk_bytes: int
+
+
+def claims_on(db: orm.Session, host: str, but: str) -> list[Claim]:
+    """Claims of the migrations to `host` that are queued or running; of those still being checked, only of older ones, so
+    that of two which want the last free memory one gets it.
+
+    `but` is the uuid of the migration that asks, or of none.
+    """
+    unfinished = migrations.unfinished(db)
+    own_id = next((migration.id for migration in unfinished if migration.uuid == but), None)
+    claims = []
+    for migration in unfinished:
+        wanted = migration.dest_compute or (migration.requested_host if own_id is None or migration.id < own_id else None)
+        if wanted == host and migration.uuid != but and not migration.rolling_back:
+            claims.append(_claim(db, migration))
+    return claims
+
+
+def _claim(db: orm.Session, migration: models.Migration) -> Claim:
+    guest = from_primitive(GuestDescription, migration.guest) if migration.guest else None
+    disk_bytes = guest.allocated_bytes if guest else 0
+    if migration.disk_processed:
+        disk_bytes = max(0, disk_bytes - migration.disk_processed)
+    return Claim(migration.uuid, instances.get(db, migration.instance_uuid).memory_mib, disk_bytes)
+
+
+def _promised_disk_gib(db: orm.Session, host: str) -> int:
+    coming = {migration.instance_uuid for migration in migrations.unfinished(db) if migration.dest_compute == host}
+    here = {instance.uuid: instance.root_gib for instance in instances.on_host(db, host)}
+    return sum(here.values()) + sum(instances.get(db, uuid).root_gib for uuid in coming - here.keys())
 
 
 def candidates(conf: cfg.ConfigOpts, db: orm.Session, now: datetime.datetime) -> list[Candidate]:

@@ -28,6 +28,7 @@ from nova_blockmigrate.objects import (
     TransferOutcome,
     TransferProgress,
 )
+from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 
 NAMESPACE = "nova_blockmigrate.virt"
 
@@ -145,12 +146,27 @@ class ComputeDriver(abc.ABC):
     # --- live migration ---------------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def check_can_live_migrate_source(self, server: Server) -> GuestDescription:
-        """Describe the guest: state, devices, disks with their chains and the hashes of their base files."""
+    def survey_host(self) -> HostSurvey:
+        """Look this host over, whatever guest is to come or to leave. Changes nothing."""
 
     @abc.abstractmethod
-    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> list[str]:
-        """Why this host cannot receive the guest, in words; empty when it can. Changes nothing."""
+    def survey_guest(self, server: Server) -> GuestSurvey:
+        """What stands in the way of a guest of this host, but for its backing chains. Changes nothing."""
+
+    @abc.abstractmethod
+    def survey_route(self, destination: str, address: str, port: int) -> Route:
+        """Try the way to another host: its hypervisor, and the port on which it listens (0: none). Changes nothing."""
+
+    @abc.abstractmethod
+    def check_can_live_migrate_source(self, server: Server) -> GuestDescription:
+        """Describe the guest: state, devices, disks with their chains and the hashes of their base files.
+
+        :raises StorageError: a backing chain cannot be read.
+        """
+
+    @abc.abstractmethod
+    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> Reception:
+        """What the guest would find on this host. Changes nothing."""
 
     @abc.abstractmethod
     def measure_load(self, server: Server, seconds: int) -> GuestLoad:

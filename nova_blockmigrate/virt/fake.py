@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 
 from oslo_config import cfg
@@ -30,6 +31,7 @@ from nova_blockmigrate.objects import (
     TransferOutcome,
     TransferProgress,
 )
+from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.virt import fake_cloud, fake_transfer
 from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
 from nova_blockmigrate.virt.fake_cloud import EXECUTING, GONE, HALF_MADE, FakeCloud, FakeCopy, FakeDisk, FakeHost
@@ -160,14 +162,29 @@ class FakeDriver(ComputeDriver):
                 cpu_model="fake",
             )
 
-    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> list[str]:
+    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> Reception:
         try:
             with self._at("check_can_live_migrate_destination"):
                 if self.host.state_of(server.uuid) not in GONE:
-                    return [f"a guest with the UUID {server.uuid} exists on {self.host.name} already"]
+                    return Reception(names_taken=(f"a guest with the UUID {server.uuid}",))
         except exceptions.HypervisorError as error:
-            return [error.message]
-        return []
+            return Reception(cpu_problem=error.message)
+        return Reception()
+
+    def survey_host(self) -> HostSurvey:
+        with self._at("survey_host"):
+            return HostSurvey(f"uuid of {self.host.name}", time.time(), listening_port=49215, flags=("VIR_MIGRATE_NON_SHARED_INC",))
+
+    def survey_guest(self, server: Server) -> GuestSurvey:
+        with self._at("survey_guest"):
+            return GuestSurvey(blockers=(), inodes={self._disk_path(server): 1})
+
+    def survey_route(self, destination: str, address: str, port: int) -> Route:
+        uri = f"fake://{destination}/"
+        with self._at("survey_route"):
+            if not self.cloud.host(destination).up:
+                return Route(uri, uri_problem=f"the hypervisor of {destination} was stopped")
+            return Route(uri, peer_uuid=f"uuid of {destination}", port=port)
 
     def measure_load(self, server: Server, seconds: int) -> GuestLoad:
         with self._at("measure_load"):

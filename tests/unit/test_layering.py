@@ -10,7 +10,7 @@ import pytest
 PACKAGE = "nova_blockmigrate"
 ROOT = pathlib.Path(__file__).parents[2] / PACKAGE
 
-FOUNDATION = ("objects", "exceptions", "conf")
+FOUNDATION = ("objects", "exceptions", "conf", "survey")
 """Imported by all, importing nobody of us but each other."""
 LOCAL = ("virt", "network", "volume", "image")
 """Values in, values out: what belongs to a host and knows nothing of services."""
@@ -19,6 +19,7 @@ PLUMBING = (*FOUNDATION, "concurrency", "threads", "processes", "context")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "objects": (),
     "exceptions": (),
+    "survey": (),
     "conf": ("objects", "exceptions"),
     "concurrency": (),
     "threads": ("concurrency",),

@@ -1,6 +1,13 @@
 """The checks before a migration: small functions of facts, all of them run, in one report."""
 
-from nova_blockmigrate.conductor.preflight import article, storage  # noqa: F401 - registers the checks
+from nova_blockmigrate.conductor.preflight import (  # noqa: F401 - registers the checks, in the order of the report
+    article,
+    destination,
+    route,
+    source,
+    storage,
+    versions,
+)
 from nova_blockmigrate.conductor.preflight.facts import Facts, HostFacts
 from nova_blockmigrate.conductor.preflight.registry import CHECKS, Report, evaluate
 

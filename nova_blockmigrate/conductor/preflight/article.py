@@ -94,7 +94,7 @@ def destination_service(facts: Facts) -> Answer:
 def enough_memory(facts: Facts) -> Answer:
     host = facts.destination
     if host.resources is None:
-        return unknown(host.error or f"{host.name} has not said what it has")
+        return unknown(host.silence)
     total = int(host.resources.memory_mib * host.ram_allocation_ratio)
     free = total - host.reserved_memory_mib - host.resources.memory_used_mib - host.claimed_memory_mib
     if free >= facts.memory_mib:

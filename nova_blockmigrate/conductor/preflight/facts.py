@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from nova_blockmigrate.objects import GuestDescription, HostResources
+from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,13 +17,27 @@ class HostFacts:
     service_up: bool = False
     disabled: bool = False
     resources: HostResources | None = None
-    problems: tuple[str, ...] = ()
-    """Why the host's hypervisor would refuse the guest, in words."""
+    survey: HostSurvey | None = None
+    clock_ahead_s: float | None = None
+    """How far its clock is ahead of the conductor's; negative: behind. As exact as half the time that its answer took."""
     claimed_memory_mib: int = 0
+    """Memory promised to guests that are on their way, running there or queued, and that its figures do not show yet."""
+    claimed_disk_bytes: int = 0
+    """The same for disk."""
+    promised_disk_gib: int = 0
+    """Virtual size of all disks that are there or on their way."""
+    moving: int = 0
+    """Migrations from it and to it that are under way."""
     reserved_memory_mib: int = 0
     reserved_disk_mib: int = 0
     ram_allocation_ratio: float = 1.0
+    disk_allocation_ratio: float = 1.0
     error: str = ""
+
+    @property
+    def silence(self) -> str:
+        """Why nothing more is known of it, in words."""
+        return self.error or f"{self.name} was not asked"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,3 +52,10 @@ class Facts:
     source: HostFacts
     destination: HostFacts
     guest: GuestDescription | None = None
+    guest_survey: GuestSurvey | None = None
+    reception: Reception | None = None
+    route: Route | None = None
+    disk_gib: int = 0
+    """Virtual size of its local disk."""
+    slots: int = 1
+    """Migrations that may run at a time, from one host and to one host."""

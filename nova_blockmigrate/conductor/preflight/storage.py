@@ -1,35 +1,110 @@
-"""Checks of what the destination's disks and hypervisor would say to the guest."""
+"""Checks of disks: their files on the source, and their place on the destination."""
 
 from __future__ import annotations
 
 from nova_blockmigrate.conductor.preflight.facts import Facts
-from nova_blockmigrate.conductor.preflight.registry import Answer, check, failed, passed, unknown
+from nova_blockmigrate.conductor.preflight.registry import Answer, check, failed, passed, unknown, warning
+
+MIB = 1024**2
+
+
+@check("chain", where="source", title="Backing chains complete and readable")
+def chain(facts: Facts) -> Answer:
+    """A base that is missing, damaged or of another format would be found in the middle of the first copy."""
+    if facts.guest_survey is None:
+        return unknown(facts.source.silence)
+    if facts.guest_survey.chain_problem:
+        return failed(facts.guest_survey.chain_problem, remedy=f"restore that file on {facts.source.name}")
+    if facts.guest is None:
+        return unknown(facts.source.silence)
+    odd = [disk.target_dev for disk in facts.guest.disks if disk.is_copied and not all(layer.sha256 for layer in disk.layers[1:])]
+    if odd:
+        return failed(f"the base of {', '.join(odd)} has no hash, so it cannot be verified on {facts.destination.name}")
+    files = sum(len(disk.layers) for disk in facts.guest.disks)
+    return passed(f"{files} files of {len(facts.guest.disks)} disks read on {facts.source.name}")
+
+
+@check("directory", where="destination", title="Instances directory can be written to")
+def directory(facts: Facts) -> Answer:
+    survey = facts.destination.survey
+    if survey is None:
+        return unknown(facts.destination.silence)
+    if survey.directory_problem:
+        return failed(f"{facts.destination.name}: {survey.directory_problem}", remedy="mount it writable or correct instances_path")
+    return passed(f"on {facts.destination.name}")
+
+
+@check("not_shared", where="destination", title="Storage is not shared")
+def not_shared(facts: Facts) -> Answer:
+    """A file system that both hosts see shows the guest's own file on the destination: same name and same number.
+
+    Found by looking only: no marker is written anywhere. An independent file system has no such file; one that has a file of
+    that name by chance gives it another number.
+    """
+    if facts.guest_survey is None or facts.reception is None:
+        return _not_compared(facts)
+    taken = facts.reception.files_taken
+    shared = [path for path, inode in facts.guest_survey.inodes.items() if taken.get(path) == inode]
+    if shared:
+        return failed(
+            f"{shared[0]} is the same file on {facts.source.name} and {facts.destination.name}",
+            needed="disks that are local to each host",
+            remedy="migrate it without block migration, with a service that knows shared storage",
+        )
+    return passed(f"{facts.destination.name} sees none of the guest's disk files")
+
+
+@check("files", where="destination", title="Instance directory is free")
+def files(facts: Facts) -> Answer:
+    if facts.reception is None:
+        return _not_compared(facts)
+    if facts.reception.files_taken:
+        return failed(f"{', '.join(facts.reception.files_taken)} on {facts.destination.name} exists already", remedy="move it away")
+    return passed(f"nothing of that name on {facts.destination.name}")
 
 
 @check("disk", where="destination", title="Enough free disk")
 def enough_disk(facts: Facts) -> Answer:
+    """What the overlays occupy now and the base that is missing, beside what was promised to guests on their way."""
     host = facts.destination
-    if host.resources is None or facts.guest is None:
-        return unknown("the guest's disks and the destination's must be known to be compared")
-    free = host.resources.disk_free_bytes - host.reserved_disk_mib * 1024**2
-    if free >= facts.guest.allocated_bytes:
-        return passed(f"{_mib(free)} MiB free on {host.name}, {_mib(facts.guest.allocated_bytes)} MiB are allocated now")
+    if host.resources is None or facts.guest is None or facts.reception is None:
+        return _not_compared(facts)
+    free = host.resources.disk_free_bytes - host.reserved_disk_mib * MIB - host.claimed_disk_bytes
+    needed = facts.guest.allocated_bytes + facts.reception.missing_base_bytes
+    parts = f"{_mib(facts.guest.allocated_bytes)} MiB are allocated now"
+    if facts.reception.missing_base_bytes:
+        parts += f", {_mib(facts.reception.missing_base_bytes)} MiB of base images are to be brought"
+    if free >= needed:
+        return passed(f"{_mib(free)} MiB free on {host.name}; {parts}")
+    promised = f" beside {_mib(host.claimed_disk_bytes)} MiB promised to others" if host.claimed_disk_bytes else ""
     return failed(
-        f"{_mib(max(0, free))} MiB free on {host.name}",
-        needed=f"{_mib(facts.guest.allocated_bytes)} MiB",
+        f"{_mib(max(0, free))} MiB free on {host.name}{promised}",
+        needed=f"{_mib(needed)} MiB ({parts})",
         remedy="choose another host, or free disk on this one",
     )
 
 
-@check("acceptable", where="destination", title="Guest acceptable to the destination")
-def acceptable(facts: Facts) -> Answer:
+@check("disk_promises", where="destination", title="Virtual disks within the over-commit ratio")
+def disk_promises(facts: Facts) -> Answer:
+    """A warning only: it says what may happen once guests fill their disks."""
     host = facts.destination
     if host.resources is None:
-        return unknown(host.error or f"{host.name} was not asked")
-    if host.problems:
-        return failed("; ".join(host.problems))
-    return passed(f"{host.name} has nothing against it")
+        return unknown(host.silence)
+    limit = int(host.resources.disk_gib * host.disk_allocation_ratio)
+    promised = host.promised_disk_gib + facts.disk_gib
+    if promised <= limit:
+        return passed(f"{promised} GiB of virtual disks on {host.name}, {limit} GiB may be promised")
+    return warning(
+        f"{promised} GiB of virtual disks on {host.name}, disk_allocation_ratio allows {limit} GiB",
+        remedy="guests that fill their disks will find the host full: add disk, or raise disk_allocation_ratio",
+    )
+
+
+def _not_compared(facts: Facts) -> Answer:
+    if facts.guest is None:
+        return unknown(facts.source.error or f"{facts.source.name} could not describe the guest's disks")
+    return unknown(facts.destination.silence)
 
 
 def _mib(size_bytes: int) -> int:
-    return size_bytes // 1024**2
+    return -(-size_bytes // MIB)

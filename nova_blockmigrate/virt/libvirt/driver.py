@@ -27,11 +27,26 @@ from nova_blockmigrate.objects import (
     TransferProgress,
     Verdict,
 )
+from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
-from nova_blockmigrate.virt.libvirt import arrival, domain_xml, flags, load, observe, prepare, removal, resources, spawn
+from nova_blockmigrate.virt.libvirt import (
+    arrival,
+    domain_xml,
+    flags,
+    inspect_guest,
+    inspect_host,
+    load,
+    observe,
+    prepare,
+    reception,
+    removal,
+    resources,
+    spawn,
+)
 from nova_blockmigrate.virt.libvirt.describe import describe
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.inspect_route import Routes
 from nova_blockmigrate.virt.libvirt.migration import TRANSFER, LiveMigration
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
 
@@ -52,6 +67,7 @@ class LibvirtDriver(ComputeDriver):
         super().__init__(conf)
         self._migrations: dict[str, LiveMigration] = {}
         self._lock = native.threading.Lock()
+        self._routes = Routes()
 
     # --- the host ---------------------------------------------------------------------------------------------------
 
@@ -133,8 +149,19 @@ class LibvirtDriver(ComputeDriver):
     def check_can_live_migrate_source(self, server: Server) -> GuestDescription:
         return describe(self.host, server)
 
-    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> list[str]:
-        return prepare.why_not(self.host, self.capabilities, server, guest, self.instances_path)
+    def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> Reception:
+        return reception.survey(self.host, self.capabilities, server, guest, self.instances_path)
+
+    def survey_host(self) -> HostSurvey:
+        address = self.conf.libvirt.live_migration_inbound_addr or ""
+        return inspect_host.survey(self.capabilities, self.transfer_settings, self.instances_path, address)
+
+    def survey_guest(self, server: Server) -> GuestSurvey:
+        return inspect_guest.survey(self.host, server)
+
+    def survey_route(self, destination: str, address: str, port: int) -> Route:
+        uri = self.transfer_settings.destination_uri(destination)
+        return self._routes.survey(uri, destination, address or destination, port)
 
     def measure_load(self, server: Server, seconds: int) -> GuestLoad:
         return load.measure(self.host, server, seconds)

@@ -1,4 +1,4 @@
-"""The destination before a transfer: whether it can receive a guest, and what must lie ready for it.
+"""The destination before a transfer: what must lie ready for the guest (whether it can come at all: `reception.py`).
 
 Everything made here is in the ledger before it is made, so that `release` finds it after any crash; and everything may be
 done twice: what is there already and right is kept.
@@ -31,47 +31,8 @@ from nova_blockmigrate.virt.libvirt import disks, domain_xml, settle
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
-from nova_blockmigrate.virt.libvirt.resources import Capabilities, why_cpu_unfit
 
 DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
-
-
-# --- may it come? ---------------------------------------------------------------------------------------------------
-
-
-def why_not(host: Host, capabilities: Capabilities, server: Server, guest: GuestDescription, instances_path: str) -> list[str]:
-    """Why this host cannot receive the guest, in words. Changes nothing."""
-    facts = DomainFacts(guest.xml)
-    reasons = _taken_names(host, server)
-    reasons += _taken_files(server, guest, instances_path)
-    reasons += bridge.missing([*(vif.bridge for vif in server.vifs), *facts.bridges])
-    if facts.machine_type and facts.machine_type not in capabilities.machine_types(facts.arch):
-        reasons.append(
-            f"machine type {facts.machine_type} is unknown to the QEMU of {host.name}: "
-            "install the same version of QEMU as on the source, or a later one"
-        )
-    if facts.virt_type == "kvm" and facts.cpu_xml and (why := why_cpu_unfit(host, "kvm", facts.machine_type, facts.cpu_xml)):
-        reasons.append(
-            f"the guest's CPU {facts.cpu_model} cannot be had on {host.name}: {why}. "
-            "Give guests a model that all hosts have ([libvirt] cpu_mode custom and cpu_models)"
-        )
-    return reasons
-
-
-def _taken_names(host: Host, server: Server) -> list[str]:
-    with host.errors("list domains"):
-        for domain in host.connection().listAllDomains():
-            if domain.UUIDString() == server.uuid:
-                return [f"libvirt on {host.name} has a domain with the UUID {server.uuid} already: remove it there"]
-            if domain.name() == server.domain_name:
-                return [f"libvirt on {host.name} has another domain named {server.domain_name} already: rename or remove it there"]
-    return []
-
-
-def _taken_files(server: Server, guest: GuestDescription, instances_path: str) -> list[str]:
-    own_disk = str(domain_xml.instance_directory(instances_path, server.uuid) / "disk")
-    paths = [own_disk, *(disk.layers[0].path for disk in guest.disks if disk.is_copied)]
-    return [f"the disk file {path} exists already: move it away" for path in dict.fromkeys(paths) if os.path.exists(path)]
 
 
 # --- making ---------------------------------------------------------------------------------------------------------

@@ -42,6 +42,11 @@ class Capabilities:
         tree = _parsed_capabilities(self._xml)
         return {node.text for node in tree.iterfind(f"guest/arch[@name='{arch}']//machine")}
 
+    def host_uuid(self) -> str:
+        """libvirt's UUID of the host."""
+        self.load()
+        return str(_parsed_capabilities(self._xml).findtext("host/uuid", ""))
+
     def cpu_info(self) -> str:
         """Nova's `cpu_info`: a JSON object."""
         self.load()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
 
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.conductor.preflight import CHECKS, Facts, HostFacts, evaluate, registry
+from nova_blockmigrate.conductor.preflight.versions import Pair, traps, version
 from nova_blockmigrate.objects import (
     CheckResult,
     DiskLayer,
@@ -18,6 +20,7 @@ from nova_blockmigrate.objects import (
     HostResources,
     PowerState,
 )
+from nova_blockmigrate.survey import Certificate, GuestSurvey, HostSurvey, Reception, Route
 
 LAYER = DiskLayer("/d/disk", "qcow2", 1024**3, 100 * 1024**2)
 GUEST = GuestDescription(
@@ -30,9 +33,18 @@ def resources(host: str, **changes: Any) -> HostResources:
     return dataclasses.replace(values, **changes)
 
 
-SOURCE = HostFacts("compute1", service_up=True, resources=resources("compute1"))
-DESTINATION = HostFacts("compute2", service_up=True, resources=resources("compute2"))
-HEALTHY = Facts("u", "active", 256, "admin", "true", SOURCE, DESTINATION, GUEST)
+def survey(host: str, **changes: Any) -> HostSurvey:
+    values = HostSurvey(f"uuid of {host}", 1e9, listening_port=49215, flags=("VIR_MIGRATE_NON_SHARED_INC",))
+    return dataclasses.replace(values, **changes)
+
+
+SOURCE = HostFacts("compute1", service_up=True, resources=resources("compute1"), survey=survey("compute1"), clock_ahead_s=0.0)
+DESTINATION = HostFacts("compute2", service_up=True, resources=resources("compute2"), survey=survey("compute2"), clock_ahead_s=0.1)
+SURVEY = GuestSurvey(blockers=(), inodes={"/d/disk": 7})
+ROUTE = Route("qemu+tcp://compute2/system", peer_uuid="uuid of compute2", port=49215)
+HEALTHY = Facts("u", "active", 256, "admin", "true", SOURCE, DESTINATION, GUEST, SURVEY, Reception(), ROUTE, disk_gib=1)
+NOW = time.time()
+DAY = 86400.0
 
 
 def destination(**changes: Any) -> Facts:
@@ -41,6 +53,25 @@ def destination(**changes: Any) -> Facts:
 
 def source(**changes: Any) -> Facts:
     return dataclasses.replace(HEALTHY, source=dataclasses.replace(SOURCE, **changes))
+
+
+def guest(**changes: Any) -> Facts:
+    return dataclasses.replace(HEALTHY, guest_survey=dataclasses.replace(SURVEY, **changes))
+
+
+def reception(**changes: Any) -> Facts:
+    return dataclasses.replace(HEALTHY, reception=Reception(**changes))
+
+
+def route(**changes: Any) -> Facts:
+    return dataclasses.replace(HEALTHY, route=dataclasses.replace(ROUTE, **changes))
+
+
+def certificate(**changes: Any) -> Facts:
+    good = Certificate("/etc/pki/qemu/server-cert.pem", "", ("compute2",), NOW - DAY, NOW + 365 * DAY)
+    with_tls = survey("compute2", uses_tls=True, certificates=(dataclasses.replace(good, **changes),))
+    facts = destination(survey=with_tls)
+    return dataclasses.replace(facts, source=dataclasses.replace(SOURCE, survey=survey("compute1", uses_tls=True)))
 
 
 def finding(facts: Facts, check: str) -> Finding:
@@ -75,7 +106,58 @@ FAILURES = [
     ("hypervisor", destination(resources=resources("compute2", hypervisor_type="Xen")), exceptions.MigrationPreCheckError),
     ("hypervisor", destination(resources=resources("compute2", hypervisor_version=6_002_000)), exceptions.MigrationPreCheckError),
     ("disk", destination(resources=resources("compute2", disk_free_bytes=99 * 1024**2)), exceptions.MigrationPreCheckError),
-    ("acceptable", destination(problems=("bridge br100 does not exist",)), exceptions.MigrationPreCheckError),
+]
+
+OWN_CHECKS = [
+    ("disk", destination(claimed_disk_bytes=10 * 1024**3), "promised to others"),
+    ("disk", destination(reserved_disk_mib=10 * 1024), "0 MiB free"),
+    ("disk", reception(missing_base_bytes=11 * 1024**3), "MiB free"),
+    ("chain", guest(chain_problem="could not open /d/base"), "/d/base"),
+    ("snapshots", guest(snapshots=("before-upgrade",)), "before-upgrade"),
+    ("jobs", guest(jobs=("block copy of vda",)), "block copy of vda"),
+    ("devices", guest(immovable=("a device of the host is passed through (hostdev hostdev0)",)), "hostdev0"),
+    ("blockers", guest(blockers=("The vdi format does not support live migration",)), "vdi"),
+    ("directory", destination(survey=survey("compute2", directory_problem="/i is on a read-only file system")), "read-only"),
+    ("not_shared", reception(files_taken={"/d/disk": 7}), "/d/disk is the same file"),
+    ("files", reception(files_taken={"/d/disk": 8}), "/d/disk"),
+    ("names", reception(names_taken=("another domain named instance-00000001",)), "instance-00000001"),
+    ("macs", reception(macs_taken=("fa:16:3e:00:00:01 (domain x)",)), "fa:16:3e:00:00:01"),
+    ("bridges", reception(bridges_missing=("bridge br100 does not exist",)), "br100"),
+    ("cpu", reception(cpu_problem="the hypervisor lacks features of it"), "lacks features"),
+    ("machine", reception(machine_problem="machine type pc-i440fx-12.0 is unknown"), "pc-i440fx-12.0"),
+    ("machine", reception(firmware_missing=("/usr/share/OVMF/OVMF_CODE.fd",)), "OVMF_CODE"),
+    ("secrets", reception(secrets_missing=("5c2e",)), "5c2e"),
+    ("uri", route(uri_problem="connection refused"), "connection refused"),
+    ("uri", route(peer_uuid="uuid of compute1"), "to itself"),
+    ("uri", route(peer_uuid="uuid of a third"), "uuid of a third"),
+    ("ports", route(port_problem="no answer within 1 s"), "no answer"),
+    ("ports", destination(survey=survey("compute2", listening_problem="no port is free")), "no port is free"),
+    ("tls", certificate(problem="it is missing"), "it is missing"),
+    ("tls", certificate(not_after_s=NOW - 2 * DAY), "expired 2 days ago"),
+    ("tls", certificate(not_before_s=NOW + DAY), "not valid yet"),
+    ("tls", certificate(names=("compute9", "*.example.org")), "not for compute2"),
+    ("tls", destination(survey=survey("compute2", uses_tls=True)), "compute1 is not configured"),
+    ("versions", source(survey=survey("compute1", flags=("VIR_MIGRATE_TUNNELLED", "VIR_MIGRATE_NON_SHARED_INC"))), "tunnel"),
+    ("versions", destination(resources=resources("compute2", libvirt_version=7_000_000)), "8.0"),
+]
+FAILURES += [(check, facts, exceptions.MigrationPreCheckError) for check, facts, _ in OWN_CHECKS]
+
+WARNINGS = [
+    ("disk_promises", destination(promised_disk_gib=10), "11 GiB"),
+    ("clocks", destination(clock_ahead_s=-3.0), "compute2 is 3.0 s behind"),
+    ("queue", destination(moving=1), "1 on compute2"),
+    ("tls", certificate(not_after_s=NOW + 3.5 * DAY), "expires in"),
+    ("versions", destination(resources=resources("compute2", libvirt_version=8_005_000)), "9.0"),
+    ("versions", source(survey=survey("compute1", flags=("VIR_MIGRATE_TLS",))), "GnuTLS"),
+    (
+        "versions",
+        dataclasses.replace(
+            source(resources=resources("compute1", hypervisor_version=10_000_000)),
+            destination=dataclasses.replace(DESTINATION, resources=resources("compute2", hypervisor_version=10_000_000)),
+            guest_survey=dataclasses.replace(SURVEY, expands_zeroes=True),
+        ),
+        "zeroes",
+    ),
 ]
 
 
@@ -92,8 +174,37 @@ def test_each_check_fails_by_itself_and_says_what_was_found(
     assert found.found in report.reason
 
 
-def test_every_check_is_made_to_fail_by_the_table_above() -> None:
-    assert {check for check, _, _ in FAILURES} == set(CHECKS)
+@pytest.mark.parametrize(("check", "facts", "words"), OWN_CHECKS)
+def test_a_failure_names_what_is_wrong(check: str, facts: Facts, words: str) -> None:
+    assert words in finding(facts, check).found
+
+
+@pytest.mark.parametrize(("check", "facts", "words"), WARNINGS)
+def test_a_warning_is_told_and_forbids_nothing(check: str, facts: Facts, words: str) -> None:
+    found = finding(facts, check)
+
+    assert (found.result, words in found.found) == (CheckResult.WARNING, True)
+    assert found.remedy
+    assert evaluate(facts).error() is None
+
+
+def test_every_check_is_made_to_fail_or_to_warn_by_the_tables_above() -> None:
+    assert {check for check, _, _ in [*FAILURES, *WARNINGS]} == set(CHECKS)
+
+
+def test_what_cannot_be_known_is_unknown_for_every_check_that_looks_at_a_host() -> None:
+    nothing = HostFacts("compute2", error="compute2 did not answer"), HostFacts("compute1", error="compute1 did not answer")
+    facts = Facts("u", "active", 256, "admin", "true", nothing[1], nothing[0])
+
+    findings = evaluate(facts).findings
+    assert {one.result for one in findings if one.where != "conductor"} <= {CheckResult.UNKNOWN, CheckResult.FAILED}
+    assert all(one.found for one in findings)
+
+
+def test_blockers_that_were_not_asked_for_are_no_obstacle() -> None:
+    found = finding(guest(blockers=None), "blockers")
+
+    assert (found.result, "libvirt asks" in found.found) == (CheckResult.PASSED, True)
 
 
 def test_a_host_that_says_nothing_makes_its_checks_unknown_and_forbids_the_migration() -> None:
@@ -108,6 +219,29 @@ def test_a_failure_hides_no_other() -> None:
     facts = destination(disabled=True, claimed_memory_mib=4096)
 
     assert {one.check for one in evaluate(facts).obstacles} == {"destination_service", "memory"}
+
+
+@pytest.mark.parametrize(
+    ("pair", "names"),
+    [
+        (Pair(version(7, 2), version(7, 2), version(9), version(9)), []),
+        (Pair(version(7, 2), version(7, 2), version(8, 9), version(9)), ["libvirt-9.0"]),
+        (Pair(version(7, 2), version(7, 2), version(9), version(7, 9)), ["libvirt-8.0"]),
+        (Pair(version(7, 1), version(9, 2), version(9), version(9), frozenset({"PARALLEL"})), ["multifd-7.1-9.2"]),
+        (Pair(version(8), version(9, 2), version(9), version(9), frozenset({"PARALLEL"})), []),
+        (Pair(version(7, 1), version(9, 2), version(9), version(9)), []),
+        (Pair(version(10, 1), version(10, 0), version(9), version(9), frozenset({"PARALLEL", "POSTCOPY"})), ["parallel-postcopy"]),
+        (Pair(version(10, 1), version(10, 1), version(9), version(9), frozenset({"PARALLEL", "POSTCOPY"})), []),
+        (Pair(version(9), version(9), version(9), version(9), expands_zeroes=True), []),
+        (Pair(version(9, 1), version(9, 1), version(9), version(9), expands_zeroes=True), ["sparse-mirror"]),
+        (Pair(version(10, 1), version(10, 1), version(9), version(9), expands_zeroes=True), []),
+        (Pair(version(7, 0), version(7, 0), version(9), version(9), frozenset({"ZEROCOPY", "PARALLEL"})), ["zerocopy"]),
+        (Pair(version(8), version(8), version(9), version(9), frozenset({"TUNNELLED", "NON_SHARED_INC"})), ["tunnelled"]),
+        (Pair(version(8), version(8), version(9), version(9), frozenset({"TLS"})), ["gnutls"]),
+    ],
+)
+def test_each_trap_of_versions_is_seen_on_its_side_of_the_boundary_only(pair: Pair, names: list[str]) -> None:
+    assert [trap.name for trap in traps(pair)] == names
 
 
 def test_a_check_that_crashes_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,81 @@
+"""Checks of what the guest would find at its destination: free names, networks, CPU, machine."""
+
+from __future__ import annotations
+
+from nova_blockmigrate.conductor.preflight.facts import Facts
+from nova_blockmigrate.conductor.preflight.registry import Answer, check, failed, passed, unknown
+from nova_blockmigrate.survey import Reception
+
+
+@check("names", where="destination", title="Name and UUID are free")
+def names(facts: Facts) -> Answer:
+    if facts.reception is None:
+        return _not_asked(facts)
+    return _none_of(facts, facts.reception.names_taken, "libvirt has", "rename or undefine it there")
+
+
+@check("macs", where="destination", title="MAC addresses are free")
+def macs(facts: Facts) -> Answer:
+    if facts.reception is None:
+        return _not_asked(facts)
+    return _none_of(facts, facts.reception.macs_taken, "another guest has", "give one of them another port")
+
+
+@check("bridges", where="destination", title="Networks are there")
+def bridges(facts: Facts) -> Answer:
+    if facts.reception is None:
+        return _not_asked(facts)
+    return _none_of(facts, facts.reception.bridges_missing, "", "", "every bridge of the guest exists")
+
+
+@check("cpu", where="destination", title="CPU is acceptable")
+def cpu(facts: Facts) -> Answer:
+    """The destination's libvirt compares (virConnectCompareHypervisorCPU), for KVM and for emulation."""
+    if facts.reception is None or facts.guest is None:
+        return _not_asked(facts)
+    model = facts.guest.cpu_model or "of the guest"
+    if facts.reception.machine_problem and not facts.reception.cpu_problem:
+        return unknown("CPUs can be compared for known machines only")
+    if facts.reception.cpu_problem:
+        return failed(
+            f"CPU {model} cannot be had on {facts.destination.name}: {facts.reception.cpu_problem}",
+            remedy="give guests a model that all hosts have ([libvirt] cpu_mode custom and cpu_models)",
+        )
+    return passed(f"CPU {model} can be had on {facts.destination.name}")
+
+
+@check("machine", where="destination", title="Machine type and firmware are known")
+def machine(facts: Facts) -> Answer:
+    if facts.reception is None or facts.guest is None:
+        return _not_asked(facts)
+    found: Reception = facts.reception
+    if found.machine_problem:
+        return failed(found.machine_problem, remedy="install the same version of QEMU as on the source, or a later one")
+    if found.firmware_missing:
+        return failed(
+            f"{facts.destination.name} lacks {', '.join(found.firmware_missing)}",
+            remedy="install the same firmware package as on the source",
+        )
+    return passed(f"{facts.guest.machine_type or 'its machine'} is known to {facts.destination.name}")
+
+
+@check("secrets", where="destination", title="Secrets are there")
+def secrets(facts: Facts) -> Answer:
+    """An encrypted vTPM or disk cannot be opened without its libvirt secret, which libvirt does not bring along."""
+    if facts.reception is None:
+        return _not_asked(facts)
+    missing = tuple(f"secret {uuid}" for uuid in facts.reception.secrets_missing)
+    return _none_of(facts, missing, "libvirt lacks", "define it there (`virsh secret-define`)", "none is missing")
+
+
+def _none_of(facts: Facts, found: tuple[str, ...], verb: str, remedy: str, good: str = "") -> Answer:
+    host = facts.destination.name
+    if not found:
+        return passed(f"{good or 'nothing of the guest is taken'}, on {host}")
+    return failed(f"on {host} {verb} {'; '.join(found)}".replace("  ", " "), remedy=remedy)
+
+
+def _not_asked(facts: Facts) -> Answer:
+    if facts.guest is None:
+        return unknown(facts.source.error or f"{facts.source.name} could not describe the guest")
+    return unknown(facts.destination.silence)

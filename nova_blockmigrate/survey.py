@@ -1,0 +1,96 @@
+"""What hosts find when they are looked over before a migration: facts, not judgements. The checks judge them.
+
+Values like those of `objects`, and made into primitives by the same functions. An empty text means that nothing is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """One X.509 certificate that TLS needs, as far as it could be read."""
+
+    path: str
+    problem: str = ""
+    names: tuple[str, ...] = ()
+    """DNS names and addresses it is good for."""
+    not_before_s: float = 0.0
+    not_after_s: float = 0.0
+    """Seconds since the Epoch."""
+    is_own: bool = True
+    """It must name this host (an authority's need not)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HostSurvey:
+    """A host by itself, whatever guest is to leave or to come."""
+
+    libvirt_uuid: str
+    """libvirt's UUID of the host: equal ones mean that it is one host."""
+    time_s: float
+    """Its clock, seconds since the Epoch."""
+    directory_problem: str = ""
+    """Why no file can be made in its instances directory."""
+    address: str = ""
+    """Where it receives guests."""
+    listening_port: int = 0
+    """A free port of its migration range, on which it accepts connections for a few seconds; 0: none."""
+    listening_problem: str = ""
+    flags: tuple[str, ...] = ()
+    """VIR_MIGRATE_ flags with which it sends guests whose disks are copied."""
+    parallel_connections: int = 1
+    uses_tls: bool = False
+    certificates: tuple[Certificate, ...] = ()
+    """Those that its configuration needs, when it uses TLS."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestSurvey:
+    """What stands in the way of a guest on its own host."""
+
+    chain_problem: str = ""
+    """Why a disk's backing chain cannot be read; names the file."""
+    snapshots: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    """What libvirt or QEMU is doing to it: block jobs by disk, a job of the domain."""
+    immovable: tuple[str, ...] = ()
+    """Devices that cannot be moved, each with the reason."""
+    blockers: tuple[str, ...] | None = None
+    """QEMU's own reasons; None when asking would have marked the domain as tainted."""
+    inodes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Numbers of the files of its local disks: by them a host sees that it looks at the same file system."""
+    expands_zeroes: bool = False
+    """Some disk is not told to give zeroed clusters back (discard=unmap)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reception:
+    """What a guest would find at its destination."""
+
+    names_taken: tuple[str, ...] = ()
+    macs_taken: tuple[str, ...] = ()
+    files_taken: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Files that are where the guest's shall be, with their numbers."""
+    bridges_missing: tuple[str, ...] = ()
+    cpu_problem: str = ""
+    machine_problem: str = ""
+    firmware_missing: tuple[str, ...] = ()
+    secrets_missing: tuple[str, ...] = ()
+    """UUIDs of libvirt secrets that it needs and that are not there."""
+    missing_base_bytes: int = 0
+    """Bytes of base images and media that have to be brought."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """The way from one host to another, as the source finds it."""
+
+    uri: str
+    """What it opened."""
+    uri_problem: str = ""
+    peer_uuid: str = ""
+    """libvirt's UUID of the host that answered."""
+    port: int = 0
+    port_problem: str = ""

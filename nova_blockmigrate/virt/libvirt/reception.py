@@ -1,0 +1,106 @@
+"""What a guest would find on this host: whether its names are free, its networks, machine and CPU there. Reads only."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from nova_blockmigrate.network import bridge
+from nova_blockmigrate.objects import GuestDescription, Server
+from nova_blockmigrate.survey import Reception
+from nova_blockmigrate.virt.libvirt import domain_xml
+from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
+from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.resources import Capabilities, why_cpu_unfit
+
+
+def survey(host: Host, capabilities: Capabilities, server: Server, guest: GuestDescription, instances_path: str) -> Reception:
+    facts = DomainFacts(guest.xml)
+    tree = etree.fromstring(guest.xml.encode())
+    names, macs = _taken(host, server, tree)
+    machine_problem = _machine_problem(host, capabilities, facts, tree)
+    cpu_problem = ""
+    if facts.cpu_xml and not machine_problem:
+        cpu_problem = why_cpu_unfit(host, facts.virt_type, facts.machine_type, facts.cpu_xml)
+    return Reception(
+        names_taken=tuple(names),
+        macs_taken=tuple(macs),
+        files_taken=_taken_files(server, guest, instances_path),
+        bridges_missing=tuple(bridge.missing([*(vif.bridge for vif in server.vifs), *facts.bridges])),
+        cpu_problem=cpu_problem,
+        machine_problem=machine_problem,
+        firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
+        secrets_missing=tuple(secret for secret in _secrets(tree) if not _has_secret(host, secret)),
+        missing_base_bytes=sum(layer.allocated_bytes for layer in _brought(guest) if not os.path.exists(layer.path)),
+    )
+
+
+def _taken(host: Host, server: Server, tree: Any) -> tuple[list[str], list[str]]:
+    """Names and UUIDs, and MAC addresses, of the guest that domains of this host have already."""
+    names, macs = [], []
+    wanted = {mac.lower() for mac in tree.xpath("devices/interface/mac/@address")} | {vif.mac.lower() for vif in server.vifs}
+    with host.errors("list domains"):
+        for domain in host.connection().listAllDomains():
+            name = domain.name()
+            if domain.UUIDString() == server.uuid:
+                names.append(f"a domain with the UUID {server.uuid} ({name})")
+            elif name == server.domain_name:
+                names.append(f"another domain named {name}")
+            for mac in wanted & _macs(domain):
+                macs.append(f"{mac} (domain {name})")
+    return names, sorted(macs)
+
+
+def _macs(domain: Any) -> set[str]:
+    try:
+        tree: Any = etree.fromstring(domain.XMLDesc(0).encode())
+    except libvirt.libvirtError:  # it is gone meanwhile
+        return set()
+    return {mac.lower() for mac in tree.xpath("devices/interface/mac/@address")}
+
+
+def _taken_files(server: Server, guest: GuestDescription, instances_path: str) -> dict[str, int]:
+    """Number of each file that is where one of the guest's shall be; of its directory when that holds anything."""
+    directory = str(domain_xml.instance_directory(instances_path, server.uuid))
+    paths = [f"{directory}/disk", *(disk.layers[0].path for disk in guest.disks if disk.is_copied)]
+    found = {path: os.stat(path).st_ino for path in dict.fromkeys(paths) if os.path.exists(path)}
+    if not found and os.path.isdir(directory) and os.listdir(directory):
+        found[directory] = os.stat(directory).st_ino
+    return found
+
+
+def _brought(guest: GuestDescription) -> list[Any]:
+    """Layers that must be here before the transfer begins."""
+    return [layer for disk in guest.disks if disk.is_local_file for layer in disk.layers[0 if disk.readonly else 1 :]]
+
+
+def _machine_problem(host: Host, capabilities: Capabilities, facts: DomainFacts, tree: Any) -> str:
+    if facts.machine_type and facts.machine_type not in capabilities.machine_types(facts.arch):
+        return f"machine type {facts.machine_type} is unknown to the QEMU of {host.name}"
+    emulator = tree.findtext("devices/emulator", "")
+    if emulator and not os.access(emulator, os.X_OK):
+        return f"{emulator}, which runs the guest, cannot be run on {host.name}"
+    return ""
+
+
+def _firmware(tree: Any) -> list[str]:
+    """Files that QEMU reads before the guest runs; each must lie on the destination under the same name."""
+    nodes = tree.xpath("os/loader/text() | os/nvram/@template | os/kernel/text() | os/initrd/text()")
+    return list(dict.fromkeys(str(node) for node in nodes))
+
+
+def _secrets(tree: Any) -> list[str]:
+    """UUIDs of libvirt secrets of vTPMs and disks: libvirt does not bring them along."""
+    nodes = tree.xpath("devices/tpm/backend/encryption/@secret | devices/disk//secret/@uuid")
+    return list(dict.fromkeys(str(node) for node in nodes))
+
+
+def _has_secret(host: Host, uuid: str) -> bool:
+    try:
+        host.connection().secretLookupByUUIDString(uuid)
+    except libvirt.libvirtError:
+        return False
+    return True
