@@ -66,6 +66,9 @@ class ComputeManager:
     def abort_transfer(self, context: RequestContext, migration_uuid: str, reason: str) -> None:
         self._migrations.abort(migration_uuid, reason)
 
+    def force_complete(self, context: RequestContext, migration_uuid: str) -> None:
+        self._migrations.force_complete(migration_uuid)
+
     def serve_base(self, context: RequestContext, path: str) -> tuple[str, str]:
         """Serve a base file of ours to another host, until `end_serve_base`; returns (token, URI)."""
         base_directory = pathlib.Path(self._conf.instances_path) / "_base"

@@ -188,6 +188,12 @@ class MigrationJobs:
         """End a transfer, now or as soon as it starts."""
         self._controls.setdefault(migration_uuid, TransferControl()).abort(reason)
 
+    def force_complete(self, migration_uuid: str) -> None:
+        """Have a transfer that runs here end now. One that does not run here is not started by that."""
+        control = self._controls.get(migration_uuid)
+        if control is not None:
+            control.force_complete()
+
     def progress(self, migration_uuid: str) -> TransferProgress | None:
         control = self._controls.get(migration_uuid)
         return control.progress() if control else None

@@ -60,6 +60,9 @@ class ComputeAPI:
     def abort_transfer(self, context: RequestContext, host: str, migration_uuid: str, reason: str) -> None:
         self._call(context, host, "abort_transfer", ANSWER_TIME_S, migration_uuid=migration_uuid, reason=reason)
 
+    def force_complete(self, context: RequestContext, host: str, migration_uuid: str) -> None:
+        self._call(context, host, "force_complete", ANSWER_TIME_S, migration_uuid=migration_uuid)
+
     def get_console_output(self, context: RequestContext, host: str, server: dict[str, Any], max_bytes: int) -> str:
         answer: str = self._call(context, host, "get_console_output", 30, server=server, max_bytes=max_bytes)
         return answer

@@ -21,7 +21,9 @@ class TransferControl:
         self._lock = concurrency.native.threading.Lock()
         self._progress: TransferProgress | None = None
         self._abort_reason = ""
-        self._callbacks: list[Callable[[], None]] = []
+        self._force_wanted = False
+        self._on_abort: list[Callable[[], None]] = []
+        self._on_force: list[Callable[[], None]] = []
         self.marks_s: dict[str, float] = {}
 
     # --- for the driver ---------------------------------------------------------------------------------------------
@@ -42,8 +44,15 @@ class TransferControl:
 
     def on_abort(self, callback: Callable[[], None]) -> None:
         with self._lock:
-            self._callbacks.append(callback)
+            self._on_abort.append(callback)
             late = self.abort_requested
+        if late:
+            callback()
+
+    def on_force_complete(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            self._on_force.append(callback)
+            late = self._force_wanted
         if late:
             callback()
 
@@ -57,7 +66,17 @@ class TransferControl:
         with self._lock:
             first = not self.abort_requested
             self._abort_reason = self._abort_reason or reason
-            callbacks = list(self._callbacks)
+            callbacks = list(self._on_abort)
+        if first:
+            for callback in callbacks:
+                callback()
+
+    def force_complete(self) -> None:
+        """Ask the driver to end the transfer now, at the price of a longer pause. Asking again changes nothing."""
+        with self._lock:
+            first = not self._force_wanted
+            self._force_wanted = True
+            callbacks = list(self._on_force)
         if first:
             for callback in callbacks:
                 callback()

@@ -41,6 +41,13 @@ class MigrationRunner:
         except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
             LOG.warning("[migration %d] %s was not told to abort: %s", migration.id, migration.source_compute, error)
 
+    def force_complete(self, context: RequestContext, migration: models.Migration) -> None:
+        """Tell the source's host; who asked asks again when it did not hear."""
+        try:
+            self._around.computes.force_complete(context, migration.source_compute, migration.uuid)
+        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
+            LOG.warning("[migration %d] %s was not told to complete it: %s", migration.id, migration.source_compute, error)
+
     def take_over(self) -> None:
         """Run what no living conductor runs: new requests whose message was lost, and what a dead conductor left."""
         with session.reader() as db:

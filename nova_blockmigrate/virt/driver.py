@@ -75,6 +75,9 @@ class TransferControl(Protocol):
     def on_abort(self, callback: Callable[[], None]) -> None:
         """Have `callback` run (in some native thread) when an abort is asked for; at once if it was already."""
 
+    def on_force_complete(self, callback: Callable[[], None]) -> None:
+        """The same for the wish that the transfer end now, whatever pause that costs the guest."""
+
 
 FetchBase = Callable[[str, str, str], int]
 """(path on the source, sha256, path here) -> bytes brought: get a base file that is missing here from the source host."""

@@ -47,9 +47,12 @@ class _Run:
         self.uuid = plan.server.uuid
         self.source = cloud.host(plan.source_host)
         self.destination = cloud.host(plan.destination_host)
+        self.hurried = False
+        """The transfer is to end now."""
 
     def to_the_end(self) -> TransferOutcome:
         self.control.on_abort(self._wake)
+        self.control.on_force_complete(self._hurry)
         with self.cloud.changed:
             self.source.require_up()
             transfer = self._attach()
@@ -57,6 +60,10 @@ class _Run:
             if transfer.watcher is self and outcome.verdict is not Verdict.UNDECIDED:
                 transfer.outcome = outcome
             return outcome
+
+    def _hurry(self) -> None:
+        self.hurried = True
+        self._wake()
 
     def _wake(self) -> None:
         with self.cloud.changed:
@@ -97,7 +104,7 @@ class _Run:
 
     def _copy(self, transfer: FakeTransfer) -> TransferOutcome | None:
         """Watch until everything is copied; an outcome when it will not be."""
-        while transfer.elapsed_s < transfer.total_s:
+        while transfer.elapsed_s < transfer.total_s and not self.hurried:
             if outcome := self._interrupted(transfer):
                 return outcome
             self._advance(transfer)

@@ -96,6 +96,17 @@ def test_running_migration_is_aborted(product: Product, boot: Boot) -> None:
     _nothing_is_left_on(product, uuid, "compute2")
 
 
+def test_running_migration_is_forced_to_complete(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("hold", host="compute1", point="live_migration")
+    product.migrate(uuid, "compute2")
+    running = product.wait_migration(uuid, "running")
+    said = product.nova("live-migration-force-complete", uuid, str(running["id"]))
+    assert said.code == 0, said.everything
+    product.wait_migration(uuid, "completed")
+    product.wait_active(uuid, "compute2")
+
+
 @pytest.mark.parametrize(
     "point, host", [("pre_live_migration", "compute2"), ("live_migration", "compute2"), ("handover", "compute1")]
 )

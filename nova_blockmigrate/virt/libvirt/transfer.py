@@ -21,6 +21,8 @@ from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
 
 FIRST_LOOK_S = 0.1
 ABORT_RETRY_S = 0.05
+ANY_PAUSE_MS = 2_000_000
+"""The longest downtime limit that QEMU takes: it switches at once, devices in order, without the guest being paused by us."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,7 @@ def progress_of(job: dict[str, Any]) -> TransferProgress:
 
 
 class Steering:
-    """Beside a transfer: reports progress at each interval, sets the downtime limit, aborts when asked to.
+    """Beside a transfer: reports progress at each interval, sets the downtime limit, aborts or hurries when asked to.
 
     In a thread of its own, as each call may have to wait for libvirt. With `watch_end` (nobody waits in `migrateToURI3`)
     the end of the job is put into the queue as ("job over", None, time).
@@ -108,17 +110,23 @@ class Steering:
         self._domain, self._settings, self._control, self._queue = domain, settings, control, queue
         self._watch_end = watch_end
         self._wake, self._over = native.threading.Event(), False
-        self._abort_wanted = False
+        self._abort_wanted = self._force_wanted = False
         self._downtime_ms = 0
         self.aborted = False
         """libvirt has accepted an abort."""
         self.last = TransferProgress()
         self._task = Task("steering", self._run)
         control.on_abort(self.abort)
+        control.on_force_complete(self.force_complete)
 
     def abort(self) -> None:
         """Have the job aborted; returns at once."""
         self._abort_wanted = True
+        self._wake.set()
+
+    def force_complete(self) -> None:
+        """Let QEMU switch as soon as the disks are mirrored, whatever pause that needs; returns at once."""
+        self._force_wanted = True
         self._wake.set()
 
     def end(self) -> None:
@@ -165,7 +173,8 @@ class Steering:
             return False
 
     def _limit_downtime(self) -> None:
-        limit_ms = downtime_limit_ms(self._settings.downtime_ms, self.last.memory_iteration)
+        planned_ms = downtime_limit_ms(self._settings.downtime_ms, self.last.memory_iteration)
+        limit_ms = ANY_PAUSE_MS if self._force_wanted else planned_ms
         if limit_ms != self._downtime_ms:
             self._domain.migrateSetMaxDowntime(limit_ms)
             self._downtime_ms = limit_ms
