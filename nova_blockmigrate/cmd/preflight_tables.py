@@ -62,11 +62,12 @@ def estimate_lines(found: Record | None) -> str:
     base = "unknown" if found["base_bytes"] is None else _size(found["base_bytes"])
     least, most = found["seconds_range"]
     least_ms, most_ms = found["pause_range_ms"]
-    longest = f"{most:.0f}" if most is not None else "without end"
+    longest = f"{least:.0f} to {most:.0f}" if most is not None else f"at least {least:.0f}"
+    seconds = "endless" if found["seconds"] is None else f"{found['seconds']:.0f} s"
     lines = [
         f"To move: {_size(found['total_bytes'])} (disk {_size(found['disk_bytes'])}, memory {_size(found['memory_bytes'])}, "
         f"missing base image {base})",
-        f"Time:    {_seconds(found)} s ({least:.0f} to {longest}) at {_size(found['rate_bytes_s'])}/s, {found['rate_from']}",
+        f"Time:    {seconds} ({longest}) at {_size(found['rate_bytes_s'])}/s, {found['rate_from']}",
         f"Writes:  memory {_rate(found['dirty_bytes_s'])}, disk {_rate(found['disk_written_bytes_s'])}",
         f"Pause:   {found['pause_ms']:.0f} ms ({least_ms:.0f} to {most_ms:.0f})",
         f"Sure:    {found['sure']}",
