@@ -1,6 +1,6 @@
 """The checks before a migration: small functions of facts, all of them run, in one report."""
 
-from nova_blockmigrate.conductor.preflight import (  # noqa: F401 - registers the checks, in the order of the report
+from nova_blockmigrate.conductor.preflight import (  # noqa: F401 - registers the checks
     article,
     destination,
     route,

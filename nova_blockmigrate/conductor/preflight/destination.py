@@ -25,7 +25,7 @@ def macs(facts: Facts) -> Answer:
 def bridges(facts: Facts) -> Answer:
     if facts.reception is None:
         return _not_asked(facts)
-    return _none_of(facts, facts.reception.bridges_missing, "", "", "every bridge of the guest exists")
+    return _none_of(facts, facts.reception.bridges_missing, "", "create them, or correct the network", "every bridge exists")
 
 
 @check("cpu", where="destination", title="CPU is acceptable")

@@ -29,13 +29,18 @@ def survey(host: Host, capabilities: Capabilities, server: Server, guest: GuestD
         names_taken=tuple(names),
         macs_taken=tuple(macs),
         files_taken=_taken_files(server, guest, instances_path),
-        bridges_missing=tuple(bridge.missing([*(vif.bridge for vif in server.vifs), *facts.bridges])),
+        bridges_missing=_missing_bridges(server, facts),
         cpu_problem=cpu_problem,
         machine_problem=machine_problem,
         firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
         secrets_missing=tuple(secret for secret in _secrets(tree) if not _has_secret(host, secret)),
         missing_base_bytes=sum(layer.allocated_bytes for layer in _brought(guest) if not os.path.exists(layer.path)),
     )
+
+
+def _missing_bridges(server: Server, facts: DomainFacts) -> tuple[str, ...]:
+    found = bridge.missing([*(vif.bridge for vif in server.vifs), *facts.bridges])
+    return tuple(words.partition(":")[0] for words in found)  # (what to do is the check's to say)
 
 
 def _taken(host: Host, server: Server, tree: Any) -> tuple[list[str], list[str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import time
 from typing import Any
 
 import pytest
 
 from nova_blockmigrate import exceptions
-from nova_blockmigrate.conductor.preflight import CHECKS, Facts, HostFacts, evaluate, registry
+from nova_blockmigrate.conductor.preflight import CHECKS, Facts, HostFacts, evaluate, registry, table
 from nova_blockmigrate.conductor.preflight.versions import Pair, traps, version
 from nova_blockmigrate.objects import (
     CheckResult,
@@ -253,3 +254,8 @@ def test_a_check_that_crashes_is_unknown(monkeypatch: pytest.MonkeyPatch) -> Non
     found = finding(HEALTHY, "memory")
     assert found.result is CheckResult.UNKNOWN
     assert "broken" in found.found
+
+
+def test_the_page_of_checks_is_current() -> None:
+    """Else: `python -m nova_blockmigrate.conductor.preflight.table > doc/checks.rst`"""
+    assert (pathlib.Path(__file__).parents[3] / "doc" / "checks.rst").read_text() == table.document()
