@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from nova_blockmigrate.conductor.preflight import CHECKS
 from nova_blockmigrate.conductor.preflight.versions import TRAPS
@@ -40,7 +41,7 @@ def document() -> str:
     return INTRODUCTION + table + TRAPS_TITLE + _rst(("Trap", "Why", "It", "What to do"), traps)
 
 
-def _rst(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _rst(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     everything = [head, *rows]
     widths = [max(len(row[column]) for row in everything) for column in range(len(head))]
     line = "  ".join("=" * width for width in widths)
