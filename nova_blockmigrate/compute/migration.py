@@ -47,7 +47,6 @@ class MigrationJobs:
             "check_destination",
             "check_route",
             "measure_load",
-            "missing_base",
             "prepare_destination",
             "release_destination",
             "transfer",
@@ -105,10 +104,6 @@ class MigrationJobs:
     def measure_load(self, context: RequestContext, plan: MigrationPlan, seconds: int) -> Primitive:
         """A GuestLoad."""
         return to_primitive(concurrency.run_native(self._driver.measure_load, plan.server, seconds))  # type: ignore[no-any-return]
-
-    def missing_base(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> int:
-        """Bytes of base files that a migration would have to bring here."""
-        return concurrency.run_native(self._driver.missing_base_bytes, from_primitive(GuestDescription, guest))
 
     # --- destination ------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ import uuid as uuids
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import oslo_messaging
 from oslo_config import cfg
 
 from nova_blockmigrate import exceptions
@@ -62,14 +61,6 @@ class _Ways:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Seen:
-    """What was found out about one host."""
-
-    facts: Facts
-    missing_base_bytes: int | None
-
-
 def preflight(
     conf: cfg.ConfigOpts,
     computes: ComputeAPI,
@@ -108,12 +99,12 @@ def preference(known: list[Candidate], memory_mib: int, source: str) -> list[str
     return chosen + sorted(one.host for one in known if one.host not in chosen and one.host != source)
 
 
-def _look(ways: _Ways, names: list[str]) -> tuple[GuestLoad, dict[str, _Seen]]:
+def _look(ways: _Ways, names: list[str]) -> tuple[GuestLoad, dict[str, Facts]]:
     """Ask the source what the guest writes and every host for its facts, all at once."""
     pool = concurrent.futures.ThreadPoolExecutor(min(AT_ONCE, len(names) + 1), "dry-run")
     try:
         watching = pool.submit(_measure_load, ways)
-        asked = {name: pool.submit(_look_at, ways, name) for name in names}
+        asked = {name: pool.submit(_gather, ways, name) for name in names}
         everything: list[concurrent.futures.Future[Any]] = [watching, *asked.values()]
         concurrent.futures.wait(everything, timeout=TIME_S)
         load = _outcome(watching, lambda reason: GuestLoad(0, reason=reason))
@@ -130,19 +121,18 @@ def _outcome(future: concurrent.futures.Future[T], instead: Callable[[str], T]) 
     return future.result() if error is None else instead(f"{type(error).__name__}: {error}")
 
 
-def _look_at(ways: _Ways, host: str) -> _Seen:
-    facts = checking.gather(ways.conf, ways.computes, ways.context, ways.question, host)
-    return _Seen(facts, _missing_base(ways, facts))
+def _gather(ways: _Ways, host: str) -> Facts:
+    return checking.gather(ways.conf, ways.computes, ways.context, ways.question, host)
 
 
-def _unheard(ways: _Ways, host: str, reason: str) -> _Seen:
+def _unheard(ways: _Ways, host: str, reason: str) -> Facts:
     """A host of which only the database knows something."""
     now = models.utcnow()
     with session.reader() as db:
         instance = instances.get(db, ways.question.server_uuid)
         source = host_facts(ways.conf, db, ways.question.source_host, now)
         destination = host_facts(ways.conf, db, host, now)
-    facts = Facts(
+    return Facts(
         server_uuid=instance.uuid,
         vm_state=instance.vm_state,
         memory_mib=instance.memory_mib,
@@ -151,7 +141,6 @@ def _unheard(ways: _Ways, host: str, reason: str) -> _Seen:
         source=dataclasses.replace(source, error=reason),
         destination=dataclasses.replace(destination, error=reason),
     )
-    return _Seen(facts, None)
 
 
 def _measure_load(ways: _Ways) -> GuestLoad:
@@ -164,21 +153,9 @@ def _measure_load(ways: _Ways) -> GuestLoad:
     return from_primitive(GuestLoad, report.result)
 
 
-def _missing_base(ways: _Ways, facts: Facts) -> int | None:
-    if facts.guest is None or facts.destination.resources is None:
-        return None
-    arguments = {"guest": to_primitive(facts.guest)}
-    host = facts.destination.name
-    try:
-        report = ways.computes.run_migration_job(ways.context, host, "missing_base", ways.plan(host), arguments, JOB_WAIT_S)
-    except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure):
-        return None
-    return int(report.result) if report.state is StepState.DONE else None
-
-
-def _ranked(ways: _Ways, order: list[str], names: list[str], seen: dict[str, _Seen], load: GuestLoad) -> list[dict[str, Any]]:
+def _ranked(ways: _Ways, order: list[str], names: list[str], seen: dict[str, Facts], load: GuestLoad) -> list[dict[str, Any]]:
     """Acceptable hosts first, best first."""
-    reports = {name: evaluate(seen[name].facts) for name in names}
+    reports = {name: evaluate(seen[name]) for name in names}
     acceptable = [name for name in names if reports[name].error() is None]
     acceptable.sort(key=lambda name: order.index(name) if name in order else len(order))
     others = sorted(name for name in names if name not in acceptable)
@@ -194,15 +171,15 @@ def _ranked(ways: _Ways, order: list[str], names: list[str], seen: dict[str, _Se
     ]
 
 
-def _estimate(ways: _Ways, seen: _Seen, load: GuestLoad) -> dict[str, Any] | None:
-    if seen.facts.guest is None:
+def _estimate(ways: _Ways, facts: Facts, load: GuestLoad) -> dict[str, Any] | None:
+    if facts.guest is None:
         return None
     options = ways.conf.libvirt
-    history = _history(ways.question.source_host, seen.facts.destination.name)
+    history = _history(ways.question.source_host, facts.destination.name)
     found = estimate(
-        _guest(seen.facts.guest),
+        _guest(facts.guest),
         load,
-        seen.missing_base_bytes,
+        facts.reception.missing_base_bytes if facts.reception else None,
         history,
         options.live_migration_bandwidth,
         options.live_migration_downtime,

@@ -176,10 +176,6 @@ class ComputeDriver(abc.ABC):
         """On the source: how much the guest writes, watched for `seconds` (1 or more). Changes nothing."""
 
     @abc.abstractmethod
-    def missing_base_bytes(self, guest: GuestDescription) -> int:
-        """On the destination: bytes of the guest's base files that are not here yet. Changes nothing."""
-
-    @abc.abstractmethod
     def pre_live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase
     ) -> PreparedDestination:

@@ -169,7 +169,10 @@ class FakeDriver(ComputeDriver):
                     return Reception(names_taken=(f"a guest with the UUID {server.uuid}",))
         except exceptions.HypervisorError as error:
             return Reception(cpu_problem=error.message)
-        return Reception()
+        bases = {layer.path: layer for disk in guest.disks for layer in disk.layers[1:]}
+        return Reception(
+            missing_base_bytes=sum(base.allocated_bytes for path, base in bases.items() if path not in self.host.disks)
+        )
 
     def survey_host(self) -> HostSurvey:
         with self._at("survey_host"):
@@ -191,11 +194,6 @@ class FakeDriver(ComputeDriver):
             self._copy(server)
         memory_bytes = server.memory_mib * 1024**2
         return GuestLoad(seconds, memory_bytes // 2, memory_bytes // 64, ALLOCATED_BYTES // 64)
-
-    def missing_base_bytes(self, guest: GuestDescription) -> int:
-        with self._at("missing_base_bytes"):
-            layers = [layer for disk in guest.disks for layer in disk.layers[1:]]
-            return sum(layer.allocated_bytes for layer in layers if layer.path not in self.host.disks)
 
     def pre_live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase

@@ -166,10 +166,6 @@ class LibvirtDriver(ComputeDriver):
     def measure_load(self, server: Server, seconds: int) -> GuestLoad:
         return load.measure(self.host, server, seconds)
 
-    def missing_base_bytes(self, guest: GuestDescription) -> int:
-        layers = [layer for disk in guest.disks if disk.is_copied for layer in disk.layers[1:]]
-        return sum(layer.allocated_bytes for layer in layers if not os.path.exists(layer.path))
-
     def pre_live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase
     ) -> PreparedDestination:
