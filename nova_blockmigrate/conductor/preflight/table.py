@@ -20,8 +20,9 @@ Before anything is touched, all of these are asked, and all of them answer: one 
 answer is *passed*, *failed*, *warning* or *unknown*. What failed and what could not be found out forbids the migration; a
 warning does not. The report is kept with the migration, and can be had without migrating: `nova-blockmigrate preflight`.
 
-A check changes nothing. What it needs from a host is read there; the only trace is a port of the migration range on which
-the destination listens for at most four seconds, so that the source can try to connect.
+A check changes nothing. What it needs from a host is read there; two things are left to see: for at most four
+seconds the destination listens on a port of the migration range, so that the source can try to connect; and the hash of a base
+image whose file is new or was touched is computed again and kept beside it.
 
 """
 TRAPS_TITLE = """
