@@ -68,7 +68,8 @@ def build(server: Server, settings: DomainSettings, instances_path: str) -> str:
         ),
         type=settings.virt_type,
     )
-    return etree.tostring(domain, pretty_print=True, encoding="unicode")
+    text: str = etree.tostring(domain, pretty_print=True, encoding="unicode")
+    return text
 
 
 def _cpu(settings: DomainSettings) -> list[Any]:
