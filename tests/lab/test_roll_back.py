@@ -14,7 +14,7 @@ from labkit.commands import wait_until
 from labkit.sampler import Sampler
 from labkit.scenario import HOST
 
-INSTANCES = "/var/lib/nova/instances"
+BASES = "/var/lib/nova/instances/_base"
 HOSTS = ("compute1", "compute2")
 PAYLOAD_MIB = 192
 SLOW_MBIT_S = 200
@@ -27,17 +27,23 @@ def slow(lab: Any) -> Iterator[None]:
     for host in HOSTS:
         lab.limit_rate(host, SLOW_MBIT_S)
     yield
+    speed_up(lab)
+
+
+def speed_up(lab: Any) -> None:
+    """What has been broken is broken: let the rest, and above all the memory, go at full speed (see doc/tests.rst)."""
     for host in HOSTS:
         lab.limit_rate(host, None)
 
 
 @contextlib.contextmanager
-def read_only_instances(lab: Any, host: str) -> Iterator[None]:
-    lab.run(host, ["mount", "-o", "remount,bind,ro", INSTANCES])
+def no_place_for_bases(lab: Any, host: str) -> Iterator[None]:
+    """A host lacks the base image and cannot store one, which no check can see: only preparing shows it."""
+    lab.run(host, ["sh", "-c", f"mkdir -p {BASES} && rm -f {BASES}/* && chattr +i {BASES}"])
     try:
         yield
     finally:
-        lab.run(host, ["mount", "-o", "remount,bind,rw", INSTANCES])
+        lab.run(host, ["chattr", "-i", BASES])
 
 
 def begin(lab: Any, client: Any, server: Any, host: str) -> dict[str, Any]:
@@ -72,18 +78,18 @@ def test_a_destination_that_cannot_create_the_disk_leaves_the_guest_active(lab: 
     server = boot()
     before = server.guest.status()
 
-    with read_only_instances(lab, "compute2"):
+    with no_place_for_bases(lab, "compute2"):
         lab.nova("live-migration", "--block-migrate", server.name, "compute2")
         migration = scenario.wait_for_end(client, server.id, 60)
 
-    assert migration["status"] in ("failed", "error")
-    assert "ead-only file system" in " ".join(scenario.reasons(client, server.id))
+    assert migration["status"] == "failed"
+    assert "Operation not permitted" in " ".join(scenario.reasons(client, server.id))
     assert_unharmed(lab, client, server, before)
 
 
 def test_after_a_roll_back_the_same_migration_succeeds(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
-    with read_only_instances(lab, "compute2"):
+    with no_place_for_bases(lab, "compute2"):
         lab.nova("live-migration", "--block-migrate", server.name, "compute2")
         scenario.wait_for_end(client, server.id, 60)
 
@@ -151,6 +157,7 @@ def test_a_killed_source_compute_service_finishes_when_it_is_back(lab: Any, clie
         begin(lab, client, server, "compute2")
         lab.kill("compute1", "compute", signal.SIGKILL)
         lab.start("compute1", "compute")
+        speed_up(lab)
         ended = scenario.wait_for_end(client, server.id, 120)
 
     assert ended["status"] == "completed"
@@ -169,6 +176,7 @@ def test_a_killed_conductor_is_replaced_and_the_migration_completes(lab: Any, cl
     begin(lab, client, server, "compute2")
     lab.kill("controller", "conductor", signal.SIGKILL)
     lab.start("controller", "conductor")
+    speed_up(lab)
     ended = scenario.wait_for_end(client, server.id, 120)
 
     assert ended["status"] == "completed"
