@@ -32,8 +32,10 @@ def check_memory(
         raise exceptions.NotEnoughMemory(host=plan.destination_host, free_mib=max(0, free), needed_mib=plan.server.memory_mib)
 
 
-def check_disk(plan: MigrationPlan, guest: GuestDescription, resources: HostResources, reserved_mib: int) -> None:
-    """:raises NotEnoughDisk: what the guest's disks occupy now does not fit here."""
-    free = resources.disk_free_bytes - reserved_mib * 1024**2
+def check_disk(
+    plan: MigrationPlan, guest: GuestDescription, resources: HostResources, claimed_bytes: int, reserved_mib: int
+) -> None:
+    """:raises NotEnoughDisk: what the guest's disks occupy now does not fit beside what is claimed."""
+    free = resources.disk_free_bytes - claimed_bytes - reserved_mib * 1024**2
     if free < guest.allocated_bytes:
         raise exceptions.NotEnoughDisk(host=plan.destination_host, free_bytes=max(0, free), needed_bytes=guest.allocated_bytes)

@@ -34,6 +34,7 @@ LOG = log.getLogger(__name__)
 
 SOURCE = "source"
 DESTINATION = "destination"
+DISK_BYTES = "disk_bytes"
 Primitive = dict[str, Any]
 
 
@@ -221,8 +222,13 @@ class MigrationJobs:
                 self._conf.reserved_host_memory_mb,
                 self._conf.ram_allocation_ratio,
             )
-            claims.check_disk(plan, guest, resources, self._conf.reserved_host_disk_mb)
-            self._records.open(plan, DESTINATION)
+            claims.check_disk(plan, guest, resources, self._claimed_disk_bytes(), self._conf.reserved_host_disk_mb)
+            self._records.open(plan, DESTINATION).keep(DISK_BYTES, guest.allocated_bytes)
+
+    def _claimed_disk_bytes(self) -> int:
+        """Disk that is promised to guests on their way here. What of it they have filled already counts twice until they
+        have arrived: too much is asked for rather than too little."""
+        return sum(record.kept(DISK_BYTES) or 0 for record in self._records.all().values())
 
     def _fetch_base(self, context: RequestContext, plan: MigrationPlan, source_path: str, sha256: str, path: str) -> int:
         LOG.info("%s base image %s is not here: bringing it from %s", plan.label, path, plan.source_host)

@@ -58,6 +58,9 @@ def test_disk_must_hold_what_is_allocated_now() -> None:
     disk = GuestDisk("vda", "disk", "file", False, (layer,))
     guest = GuestDescription("u", "d", PowerState.RUNNING, 256, 1, (disk,), True, "<domain/>")
 
-    claims.check_disk(plan(1), guest, HOST, 4 * 1024)
-    with pytest.raises(exceptions.NotEnoughDisk):
-        claims.check_disk(plan(1), guest, dataclasses.replace(HOST, disk_free_bytes=5 * 1024**3), 0)
+    claims.check_disk(plan(1), guest, HOST, 0, 4 * 1024)
+    claims.check_disk(plan(1), guest, HOST, 4 * 1024**3, 0)
+    for free_gib, claimed_gib, reserved_mib in ((5, 0, 0), (10, 5, 0), (10, 0, 5 * 1024)):
+        with pytest.raises(exceptions.NotEnoughDisk):
+            host = dataclasses.replace(HOST, disk_free_bytes=free_gib * 1024**3)
+            claims.check_disk(plan(1), guest, host, claimed_gib * 1024**3, reserved_mib)
