@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
 import pytest
 
+from labkit import libvirt_host
+from labkit.commands import wait_until
 from labkit.services import command
 
 LIBVIRTD_CONF = "/etc/libvirt/libvirtd.conf"
+
+
+def start_libvirtd(lab: Any, host: str, asked_from: str) -> None:
+    """Until it answers: it reads its configuration while it starts, and the next test changes that."""
+    lab.start(host, "libvirtd")
+    answers = functools.partial(libvirt_host.answers, lab.layout, lab.machine(host), asked_from=lab.machine(asked_from))
+    wait_until(answers, 30, f"libvirtd of {host} answers")
 
 
 def preflight(lab: Any, host: str, peer: str) -> Any:
@@ -34,7 +44,7 @@ def test_a_peer_whose_libvirt_is_gone_is_named_with_the_remedy(lab: Any) -> None
     try:
         from_here, over_there = preflight(lab, "compute1", "compute2"), preflight(lab, "compute2", "compute1")
     finally:
-        lab.start("compute2", "libvirtd")
+        start_libvirtd(lab, "compute2", asked_from="compute1")
     assert from_here.returncode == over_there.returncode == 1
     assert {"peer_control", "migration_uri"} == set(failures(from_here))
     assert "libvirtd-tcp.socket" in failures(from_here)["peer_control"]

@@ -298,8 +298,8 @@ class LiveMigration:
             name=self._name,
             guest=self._guest,
             journal=self._control.journal,
-            error=error or str(self._seen.link_error or ""),
-            aborted=self._steering is not None and self._steering.aborted,
+            error=str(self._seen.link_error or "") or error,  # an abort of our own because of it says less
+            aborted=self._control.abort_requested and self._steering is not None and self._steering.aborted,
             abort_reason=self._control.abort_reason,
             was_paused=self._was_paused,
             process=self._process,
