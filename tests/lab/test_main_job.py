@@ -27,14 +27,6 @@ def test_a_writing_guest_moves_there_and_back(lab: Any, client: Any, boot: Calla
     assert_holds(proof.move(lab, client, server, "compute1"))
 
 
-def test_a_guest_that_writes_to_its_disk_all_the_time_moves(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
-    """(Not to its memory: under software emulation QEMU loses pages of such guests, with plain virsh as well. See doc/tests.)"""
-    server = boot()
-    server.guest.command("disk 8")
-
-    assert_holds(proof.move(lab, client, server, "compute2"))
-
-
 def test_the_base_image_on_the_destination_has_the_same_bytes(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     proof.move(lab, client, server, "compute2")
