@@ -8,16 +8,12 @@ from oslo_context import context as oslo_context
 
 
 class RequestContext(oslo_context.RequestContext):
-    """oslo's context (user, project, roles, request id, global request id) with our two shorthands."""
+    """oslo's context (user, project, roles, request id, global request id) as our services pass it on."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], **kwargs: Any) -> RequestContext:
         context: RequestContext = super().from_dict(values, **kwargs)
         return context
-
-    @property
-    def is_service(self) -> bool:
-        return self.user_id is None
 
 
 def service_context(request_id: str | None = None) -> RequestContext:

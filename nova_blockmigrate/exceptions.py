@@ -172,10 +172,6 @@ class UnsafeRemoval(BlockMigrateError):
     template = "Refusing to delete {name} on {host}: {reason}"
 
 
-class TransferFailed(BlockMigrateError):
-    template = "The guest could not be moved to {destination}: {reason}"
-
-
 class ConfigurationError(BlockMigrateError):
     """Found when a service starts: it does not start."""
 

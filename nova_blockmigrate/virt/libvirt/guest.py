@@ -8,7 +8,7 @@ from typing import Any
 import libvirt
 
 from nova_blockmigrate.concurrency import native
-from nova_blockmigrate.exceptions import HypervisorError, UnsafeRemoval
+from nova_blockmigrate.exceptions import BlockMigrateError, HypervisorError, UnsafeRemoval
 from nova_blockmigrate.objects import PowerState
 from nova_blockmigrate.virt.libvirt.host import Host, LifecycleEvents
 from nova_blockmigrate.virt.libvirt.observe import power_state
@@ -42,8 +42,8 @@ class Guest:
         try:
             with self._errors("tell its state"):
                 return power_state(*domain.state())
-        except Exception:
-            if self.find() is None:
+        except BlockMigrateError:
+            if self.find() is None:  # it went between the two questions
                 return PowerState.NOSTATE
             raise
 
