@@ -6,6 +6,7 @@ done twice: what is there already and right is kept.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -146,7 +147,8 @@ def release(host: Host, plan: MigrationPlan, ledger: Ledger) -> None:
     failure: Exception | None = None
     for artefact in reversed(ledger.artefacts()):
         try:
-            _remove(artefact)
+            if remove := REMOVERS.get(artefact.kind):
+                remove(host, plan, artefact.name)
             ledger.forget(artefact)
         except OSError as error:
             failure = failure or StorageError(host=host.name, action=f"remove {artefact.name}", reason=str(error))
@@ -160,8 +162,15 @@ def _refuse_running(host: Host, plan: MigrationPlan) -> None:
         raise UnsafeRemoval(name=f"the files of {plan.server.uuid}", host=host.name, reason=seen.detail)
 
 
-def _remove(artefact: Artefact) -> None:
-    if artefact.kind == FILE and os.path.lexists(artefact.name):
-        os.unlink(artefact.name)
-    elif artefact.kind == DIRECTORY and os.path.isdir(artefact.name):
-        shutil.rmtree(artefact.name)
+def _remove_file(host: Host, plan: MigrationPlan, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
+
+
+def _remove_directory(host: Host, plan: MigrationPlan, name: str) -> None:
+    if os.path.isdir(name):
+        shutil.rmtree(name)
+
+
+REMOVERS: dict[str, Callable[[Host, MigrationPlan, str], None]] = {FILE: _remove_file, DIRECTORY: _remove_directory}
+"""How artefacts of each kind are unmade, by their name; one that is gone already is fine. The domain went before them."""
