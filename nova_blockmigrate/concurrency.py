@@ -24,6 +24,8 @@ MODES = (EVENTLET, THREADING)
 ENVIRONMENT_VARIABLE = "NOVA_BLOCKMIGRATE_CONCURRENCY"
 
 _mode = THREADING
+_green_thread: int | None = None
+"""The operating system thread in which green threads run."""
 
 
 def setup(mode: str) -> None:
@@ -31,7 +33,7 @@ def setup(mode: str) -> None:
 
     :raises ValueError: `mode` is not one of MODES.
     """
-    global _mode
+    global _mode, _green_thread
     if mode not in MODES:
         raise ValueError(f"concurrency is {mode!r}: use one of {', '.join(MODES)}")
     _mode = mode
@@ -42,6 +44,7 @@ def setup(mode: str) -> None:
             warnings.simplefilter("ignore")  # that it is deprecated is for us to know, not for each start of a service to say
             import eventlet
 
+        _green_thread = native.threading.get_ident()
         # os and subprocess stay native: processes are only ever awaited in native threads
         eventlet.monkey_patch(os=False, subprocess=False)
         backend.init_backend(backend.BackendType.EVENTLET)
@@ -217,6 +220,16 @@ def _wait_readable(descriptor: int, timeout_s: float | None) -> None:
     poll.register(descriptor, select.POLLIN)
     if not poll.poll(None if timeout_s is None else timeout_s * 1000):
         raise TimeoutError
+
+
+def pause(seconds: float) -> None:
+    """Sleep, in whatever thread this is: a green one lets others go on, a native one stops alone."""
+    if _mode == EVENTLET and native.threading.get_ident() == _green_thread:
+        import eventlet
+
+        eventlet.sleep(seconds)
+    else:
+        native.time.sleep(seconds)
 
 
 def spawn(name: str, function: Callable[..., Any], *args: Any) -> Any:

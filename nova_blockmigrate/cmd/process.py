@@ -7,12 +7,13 @@ again; ours must stop with one clear message (doc/decisions/0002).
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from nova_blockmigrate import concurrency
+from nova_blockmigrate import breakpoints, concurrency
 
 
 class Service(Protocol):
@@ -29,6 +30,7 @@ def run(name: str, make: Callable[..., Service], argv: list[str] | None = None) 
     arguments = sys.argv[1:] if argv is None else argv
     try:
         concurrency.setup(concurrency.chosen_mode(arguments))
+        breakpoints.set_up(os.environ.get(breakpoints.ENVIRONMENT_VARIABLE))
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

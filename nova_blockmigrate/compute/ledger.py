@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from nova_blockmigrate import concurrency
+from nova_blockmigrate import breakpoints, concurrency
 from nova_blockmigrate.objects import Artefact, MigrationPlan, from_primitive, to_primitive
 
 
@@ -40,13 +40,16 @@ class HostRecord:
         artefact = Artefact(kind, name)
         if artefact not in self.artefacts():
             self._append({"made": to_primitive(artefact)})
+        breakpoints.reached(f"ledger.{kind}.listed")
         yield
+        breakpoints.reached(f"ledger.{kind}.made")
 
     def artefacts(self) -> list[Artefact]:
         with self._lock:
             return list(self._artefacts)
 
     def forget(self, artefact: Artefact) -> None:
+        breakpoints.reached(f"ledger.{artefact.kind}.gone")
         self._append({"gone": to_primitive(artefact)})
 
     # --- journal ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
-from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate import breakpoints, concurrency, exceptions
 from nova_blockmigrate.compute import checks, claims
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
@@ -72,7 +72,10 @@ class MigrationJobs:
             raise exceptions.Invalid(
                 f"Compute service of {self._host} does not know the job {job!r}: is it older than the conductor?"
             )
-        return getattr(self, job)(context, plan, **arguments)
+        breakpoints.reached(f"{job}.begin")
+        answer = getattr(self, job)(context, plan, **arguments)
+        breakpoints.reached(f"{job}.end")
+        return answer
 
     # --- checks -----------------------------------------------------------------------------------------------------
 
@@ -112,6 +115,7 @@ class MigrationJobs:
         """Claim, then make all that the guest needs here; returns a PreparedDestination."""
         description = from_primitive(GuestDescription, guest)
         self._claim(plan, description)
+        breakpoints.reached("prepare.claimed")
         record = self._records.open(plan, DESTINATION)
         call = concurrency.NativeCall()
 
@@ -161,8 +165,10 @@ class MigrationJobs:
         )
         self._log_outcome(plan, outcome)
         answer: Primitive = to_primitive(outcome)
+        breakpoints.reached("transfer.decided")
         if outcome.verdict is not Verdict.UNDECIDED:
             record.keep("outcome", answer)
+            breakpoints.reached("transfer.kept")
         return answer
 
     def release_source(self, context: RequestContext, plan: MigrationPlan) -> None:
@@ -234,7 +240,9 @@ class MigrationJobs:
         LOG.info("%s base image %s is not here: bringing it from %s", plan.label, path, plan.source_host)
         token, uri = self._peers.serve_base(context, plan.source_host, source_path)
         try:
-            return concurrency.run_native(self._driver.fetch_base, uri, sha256, path)
+            fetched = concurrency.run_native(self._driver.fetch_base, uri, sha256, path)
+            breakpoints.reached("prepare.base_fetched")
+            return fetched
         finally:
             self._peers.end_serve_base(context, plan.source_host, token)
 

@@ -16,7 +16,7 @@ from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import orm
 
-from nova_blockmigrate import exceptions
+from nova_blockmigrate import breakpoints, exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import checking, hosts, steps
 from nova_blockmigrate.conductor.settings import server_of
@@ -114,10 +114,12 @@ class LiveMigrateTask:
         """Run the step that the row names."""
         step = steps.BY_NAME[migration.step]
         started = time.monotonic()
+        breakpoints.reached(f"conductor.{step.name}.begin")
         try:
             if migration.abort_requested and step.may_go_back:
                 raise _aborted()
             columns = self._work[step.name](migration)
+            breakpoints.reached(f"conductor.{step.name}.done")
         except (Failure, hosts.JobFailed) as error:
             if step.may_go_back:
                 return self._turn_back(migration, step, error)
@@ -253,6 +255,7 @@ class LiveMigrateTask:
     def _roll_back(self, migration: models.Migration) -> models.Migration:
         """Undo the steps that ran, newest first, each of them whatever becomes of the others; then the end."""
         step = steps.BY_NAME[migration.step]
+        breakpoints.reached("conductor.turned_back")
         for undone in steps.undoing(step):
             if undone.where is Where.CONDUCTOR or undone.undo is None:
                 continue  # slots are released with the end itself
@@ -260,6 +263,7 @@ class LiveMigrateTask:
                 self._ask(migration, undone.where, undone.undo, {}, patience_s=UNDO_PATIENCE_S)
             except hosts.JobFailed as error:
                 LOG.error("%s %s: left to the host itself: %s", _label(migration), undone.undo, error)
+        breakpoints.reached("conductor.undone")
         if self._may_try_another(migration, step):
             return self._try_another(migration)
         with session.writer() as db:

@@ -14,13 +14,14 @@ FOUNDATION = ("objects", "exceptions", "conf", "survey")
 """Imported by all, importing nobody of us but each other."""
 LOCAL = ("virt", "network", "volume", "image")
 """Values in, values out: what belongs to a host and knows nothing of services."""
-PLUMBING = (*FOUNDATION, "concurrency", "threads", "processes", "context")
+PLUMBING = (*FOUNDATION, "breakpoints", "concurrency", "threads", "processes", "context")
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "objects": (),
     "exceptions": (),
     "survey": (),
     "conf": ("objects", "exceptions"),
+    "breakpoints": ("concurrency",),
     "concurrency": (),
     "threads": ("concurrency",),
     "processes": ("concurrency",),

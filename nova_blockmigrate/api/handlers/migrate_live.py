@@ -7,7 +7,7 @@ import dataclasses
 from oslo_utils import strutils
 from sqlalchemy import orm
 
-from nova_blockmigrate import exceptions, policies
+from nova_blockmigrate import breakpoints, exceptions, policies
 from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, begin
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import action
@@ -35,6 +35,7 @@ def migrate_live(request: Request, server: Instance) -> None:
         request.authorize(policies.MIGRATE_LIVE_HOST, {"project_id": server.project_id, "user_id": server.user_id})
     with session.writer() as db:
         migration = _accept(db, request, server, target)  # 409 when another one runs
+    breakpoints.reached("api.accepted")
     _tell_conductor(request, migration)
 
 

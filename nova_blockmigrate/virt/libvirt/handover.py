@@ -12,6 +12,7 @@ from typing import Any
 
 import libvirt
 
+from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.threads import Task
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
@@ -79,9 +80,11 @@ class Fencer:
         if not stopped and not self.process.has_ended():
             self.process.resume()
             return Fence.UNKNOWN
+        reached("handover.stopped")
         answer = self.asker.ask(ASK_LIMIT_S) if stopped else None
         fence = self._judge(answer, False)
         if fence in (Fence.DEAD, Fence.WORD):
+            reached("handover.judged")
             self.process.kill()
         else:
             self.process.resume()

@@ -13,6 +13,7 @@ from typing import Any
 
 import libvirt
 
+from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound
 from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
@@ -128,6 +129,7 @@ class LiveMigration:
         if self._control.abort_requested:
             return TransferOutcome(Verdict.STAYED, self._control.abort_reason, cancelled=True, power_state=self._guest.power_state)
         in_parallel([self._link, lambda: self._control.journal.mark(TRANSFER)])
+        reached("transfer.journalled")
         domain = self._domain()
         self._control.mark("transfer_started")
         self._mark("transfer_started")
@@ -136,6 +138,7 @@ class LiveMigration:
         chosen = transfer.parameters(self._settings, self._prepared)
         task = transfer.start(domain, uri, chosen, flags, self._queue)
         self._closing.append(task.wait)
+        reached("transfer.started")
         self._get_ready(domain, watch_end=False)
         return self._watch()
 
@@ -209,8 +212,10 @@ class LiveMigration:
         """The end is near: have "fencing" on disk before it is needed, while the destination completes its copy."""
         if "source_paused" not in self._marks:
             self._marks["source_paused"] = self._seen.source_paused_s
+            reached("transfer.source_paused")
             self._control.journal.mark(FENCING)
             self._mark("fencing")
+            reached("handover.fencing")
 
     def _destination_is_complete(self) -> bool:
         domain = self._destination_domain()
@@ -231,6 +236,7 @@ class LiveMigration:
     def _hand_over(self) -> TransferOutcome:
         """The destination has everything. From here on the source never runs again, or the destination never does."""
         self._note_complete()
+        reached("handover.complete")
         lookup = Task("find-destination", self._destination_domain)
         self._take_in_all()
         expected = PAUSED_BY_USER if self._was_paused else PAUSED_BY_MIGRATION
@@ -273,8 +279,10 @@ class LiveMigration:
         return Fence.UNKNOWN
 
     def _switch(self, lookup: Task) -> TransferOutcome:
+        reached("handover.killed")
         self._control.journal.mark(FENCED)
         self._mark("fenced")
+        reached("handover.fenced")
         domain = lookup.result()
         try:
             if domain is None:
@@ -284,6 +292,7 @@ class LiveMigration:
         except libvirt.libvirtError as error:
             return self._settle(str(error))
         self._mark("resumed")
+        reached("handover.resumed")
         return TransferOutcome(Verdict.HANDED_OVER, power_state=self._guest.power_state)
 
     # --- the end ----------------------------------------------------------------------------------------------------

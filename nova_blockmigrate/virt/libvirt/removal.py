@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 
+from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import UnsafeRemoval
 from nova_blockmigrate.network import bridge
@@ -38,12 +39,16 @@ def clean_source(source: Host, destination: Host, plan: MigrationPlan, guest: Gu
     there = observe(destination, plan.server.uuid, is_destination=True)
     if there.copy in _NOT_THERE:
         raise UnsafeRemoval(name=f"the disks of {plan.server.uuid}", host=source.name, reason=f"not safe elsewhere: {there.detail}")
+    reached("clean.proved")
     Guest(source, plan.server.uuid, plan.server.domain_name).undefine()
+    reached("clean.undefined")
     bridge.unplug(plan.server.vifs)
     for disk in guest.disks:
         if disk.is_copied:
             _unlink(disk.layers[0].path)
+    reached("clean.disks_deleted")
     delete_directory(instances_path, plan.server.uuid)
+    reached("clean.directory_deleted")
 
 
 def wait_until_gone(host: Host, uuid: str, limit_s: float = LIBVIRT_DONE_LIMIT_S) -> Observation:

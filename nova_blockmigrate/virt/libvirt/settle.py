@@ -11,6 +11,7 @@ from typing import Any
 
 import libvirt
 
+from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, HypervisorError
 from nova_blockmigrate.objects import Copy, GuestDescription, Observation, PowerState, TransferOutcome, Verdict
@@ -65,6 +66,7 @@ class Settlement:
         while True:
             source, destination = self._look()
             action = decide(source, destination)
+            reached("settle.decided")
             try:
                 outcome = self._act(action, source, destination)
             except (libvirt.libvirtError, BlockMigrateError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import libvirt
 
+from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.objects import PreparedDestination, TransferProgress
 from nova_blockmigrate.threads import Task
@@ -164,6 +165,8 @@ class Steering:
         if job.get("type") == libvirt.VIR_DOMAIN_JOB_UNBOUNDED and not self._over:
             self.last = progress_of(job)
             self._control.report(self.last)
+            if self.last.disk_processed_bytes or self.last.memory_processed_bytes:
+                reached("transfer.copying")
             self._limit_downtime()
 
     def _job_goes_on(self) -> bool:
