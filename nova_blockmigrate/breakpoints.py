@@ -84,7 +84,7 @@ POINTS = (
         for point in (
             Point(f"ledger.{kind}.listed", DESTINATION, f"a {kind} is in the ledger; it was not made"),
             Point(f"ledger.{kind}.made", DESTINATION, f"a {kind} is in the ledger and was made"),
-            Point(f"ledger.{kind}.gone", DESTINATION, f"a {kind} was removed in a roll back; the ledger still lists it"),
+            Point(f"ledger.{kind}.gone", DESTINATION, f"a {kind} was removed in a roll back (at the source: a clean-up); it is listed still"),
         )
     ),
     Point("transfer.journalled", SOURCE, "the journal says that a transfer may run; libvirt was not called"),
@@ -103,8 +103,7 @@ POINTS = (
     Point("transfer.kept", SOURCE, "where the guest is stands on disk; nobody was told"),
     Point("clean.proved", SOURCE, "the guest is proven to be elsewhere; nothing was deleted"),
     Point("clean.undefined", SOURCE, "libvirt has forgotten the guest; its files are there"),
-    Point("clean.disks_deleted", SOURCE, "the disks are deleted; the rest of the guest's directory is there"),
-    Point("clean.directory_deleted", SOURCE, "all files are deleted; the ledger is there"),
+    Point("clean.unmade", SOURCE, "all that the guest's ledger lists is deleted; the record of the migration is there"),
 )
 BY_NAME = {point.name: point for point in POINTS}
 

@@ -1,8 +1,9 @@
-"""What a host must remember of one migration, on disk: the ledger of what was made, and the journal of what happened.
+"""What a host must remember on disk: of a migration, the ledger of what was made and the journal of what happened; of a
+server, the ledger of its belongings on this host.
 
-One file a migration and host, appended line by line with O_DSYNC: a line is on disk before what it announces is done. A
-last line that a crash cut in half announces nothing that was done, and is passed over. The file goes when nothing of
-the migration is left to remember here.
+One file each, appended line by line with O_DSYNC: a line is on disk before what it announces is done. A last line that a
+crash cut in half announces nothing that was done, and is passed over. What a migration made at its destination becomes the
+server's when it has arrived (`settle`). A file goes when nothing is left here to remember.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nova_blockmigrate import breakpoints, concurrency
 from nova_blockmigrate.objects import Artefact, MigrationPlan, from_primitive, to_primitive
 
+SERVERS = "servers"
+"""Folder of the servers' ledgers, below that of the migrations' records."""
+
 
 class HostRecord:
-    """Ledger and journal of one migration on this host (`virt.driver.Ledger` and `virt.driver.Journal`)."""
+    """Ledger and journal of one migration, or of one server, on this host (`virt.driver.Ledger`, `virt.driver.Journal`)."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, others: Callable[[], list[HostRecord]] = list) -> None:
         self.path = path
+        self._others = others
         self._lock = concurrency.native.threading.Lock()
         self._artefacts: list[Artefact] = []
         self._marks: dict[str, float] = {}
@@ -51,6 +56,10 @@ class HostRecord:
     def forget(self, artefact: Artefact) -> None:
         breakpoints.reached(f"ledger.{artefact.kind}.gone")
         self._append({"gone": to_primitive(artefact)})
+
+    def is_shared(self, artefact: Artefact) -> bool:
+        """Whether another record of this host lists the same."""
+        return any(artefact in other.artefacts() for other in self._others() if other is not self)
 
     # --- journal ----------------------------------------------------------------------------------------------------
 
@@ -99,23 +108,30 @@ class HostRecord:
 
 
 class Records:
-    """All records of this host, by the migration's uuid."""
+    """All records of this host: of migrations by the migration's uuid, and of servers."""
 
     def __init__(self, directory: pathlib.Path) -> None:
         self._directory = directory
-        self._records: dict[str, HostRecord] = {}
+        self._records = self._load(directory)
+        self._servers = self._load(directory / SERVERS)
+
+    def _load(self, directory: pathlib.Path) -> dict[str, HostRecord]:
         directory.mkdir(parents=True, exist_ok=True)
-        for path in sorted(directory.glob("*.jsonl")):
-            self._records[path.stem] = HostRecord(path)
+        return {path.stem: HostRecord(path, self._everything) for path in sorted(directory.glob("*.jsonl"))}
+
+    def _everything(self) -> list[HostRecord]:
+        return [*self._records.values(), *self._servers.values()]
+
+    # --- migrations -------------------------------------------------------------------------------------------------
 
     def open(self, plan: MigrationPlan, role: str) -> HostRecord:
         """The record of `plan`, begun if there is none. `role` is "source" or "destination"."""
         record = self._records.get(plan.migration_uuid)
         if record is None:
-            record = HostRecord(self._directory / f"{plan.migration_uuid}.jsonl")
+            record = HostRecord(self._directory / f"{plan.migration_uuid}.jsonl", self._everything)
             record.keep("role", role)
             record.keep("plan", to_primitive(plan))
-            self._sync_directory()
+            _sync(self._directory)
             self._records[plan.migration_uuid] = record
         return record
 
@@ -139,12 +155,40 @@ class Records:
             if record.kept("role") == role and record.kept("plan")
         ]
 
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    # --- servers ----------------------------------------------------------------------------------------------------
+
+    def of_server(self, server_uuid: str) -> HostRecord:
+        """The ledger of a server's belongings on this host, begun if there is none."""
+        record = self._servers.get(server_uuid)
+        if record is None:
+            record = self._servers[server_uuid] = HostRecord(self._directory / SERVERS / f"{server_uuid}.jsonl", self._everything)
+            _sync(self._directory / SERVERS)
+        return record
+
+    def settle(self, plan: MigrationPlan) -> None:
+        """The server has arrived: what its migration made here is the server's from now on. Repeatable."""
+        record = self._records.get(plan.migration_uuid)
+        if record is None:
+            return
+        belongings = self.of_server(plan.server.uuid)
+        for artefact in record.artefacts():
+            with belongings.entry(artefact.kind, artefact.name):
+                pass
+        self.close(plan.migration_uuid)
+
+    def close_server(self, server_uuid: str) -> None:
+        """The server has nothing here any more: forget it. One that is not known is fine."""
+        record = self._servers.pop(server_uuid, None)
+        if record is not None:
+            record.drop()
+
+
+def _sync(directory: pathlib.Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_whole_lines(path: pathlib.Path) -> list[dict[str, Any]]:

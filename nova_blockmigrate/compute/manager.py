@@ -6,6 +6,7 @@ import contextlib
 import functools
 import pathlib
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
@@ -13,9 +14,10 @@ from oslo_log import log
 
 from nova_blockmigrate import concurrency, exceptions
 from nova_blockmigrate.compute.jobs import Jobs
+from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import MigrationJobs
 from nova_blockmigrate.context import RequestContext
-from nova_blockmigrate.objects import MigrationPlan, Server, from_primitive, to_primitive
+from nova_blockmigrate.objects import MigrationPlan, PowerState, Server, from_primitive, to_primitive
 from nova_blockmigrate.virt.driver import ComputeDriver
 
 LOG = log.getLogger(__name__)
@@ -23,29 +25,24 @@ LOG = log.getLogger(__name__)
 Primitive = dict[str, Any]
 
 
-class _NoLedger:
-    """The ledger of a server's own files: a server that fails to start is removed whole by the driver."""
-
-    @contextlib.contextmanager
-    def entry(self, kind: str, name: str) -> Any:
-        yield
-
-    def artefacts(self) -> list[Any]:
-        return []
-
-    def forget(self, artefact: Any) -> None:
-        """Nothing is listed."""
-
-
 class ComputeManager:
     """Endpoint of one host."""
 
-    def __init__(self, conf: cfg.ConfigOpts, driver: ComputeDriver, host: str, jobs: Jobs, migrations: MigrationJobs) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        driver: ComputeDriver,
+        host: str,
+        jobs: Jobs,
+        migrations: MigrationJobs,
+        records: Records,
+    ) -> None:
         self._conf = conf
         self._driver = driver
         self._host = host
         self._jobs = jobs
         self._migrations = migrations
+        self._records = records
         self._served: dict[str, contextlib.ExitStack] = {}
 
     # --- migrations -------------------------------------------------------------------------------------------------
@@ -102,11 +99,12 @@ class ComputeManager:
 
     def _run_server_job(self, job: str, server: Server, arguments: Primitive) -> int:
         driver = self._driver
+        work: Callable[[], Any]
         match job:
             case "build":
-                work = functools.partial(driver.spawn, server, _NoLedger())
+                work = functools.partial(driver.spawn, server, self._records.of_server(server.uuid))
             case "delete":
-                work = functools.partial(driver.destroy, server)
+                return self._delete(server)
             case "start":
                 work = functools.partial(driver.power_on, server)
             case "stop":
@@ -120,3 +118,11 @@ class ComputeManager:
         concurrency.run_native(work)
         LOG.info("[server %s] %s done", server.uuid, job)
         return int(concurrency.run_native(driver.get_info, server))
+
+    def _delete(self, server: Server) -> int:
+        left = concurrency.run_native(self._driver.destroy, server, self._records.of_server(server.uuid))
+        for words in left:
+            LOG.warning("[server %s] %s", server.uuid, words)
+        self._records.close_server(server.uuid)
+        LOG.info("[server %s] deleted", server.uuid)
+        return int(PowerState.NOSTATE)

@@ -131,7 +131,8 @@ class MigrationJobs:
         record = self._records.get(plan.migration_uuid)
         if record is None:
             return
-        concurrency.run_native(self._driver.rollback_live_migration_at_destination, plan, record)
+        left = concurrency.run_native(self._driver.rollback_live_migration_at_destination, plan, record)
+        _tell(plan, left)
         self._records.close(plan.migration_uuid)
         LOG.info("%s destination released", plan.label)
 
@@ -139,7 +140,7 @@ class MigrationJobs:
         """The guest runs here to stay: see that it does, and that its disks are safe; {"progress": the transfer's final
         TransferProgress, or None}."""
         progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
-        self._records.close(plan.migration_uuid)
+        self._records.settle(plan)
         return {"progress": to_primitive(progress)}
 
     # --- source -----------------------------------------------------------------------------------------------------
@@ -179,8 +180,10 @@ class MigrationJobs:
     def clean_source(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> None:
         """The guest runs elsewhere: delete what it left here. The driver makes sure of both itself."""
         description = from_primitive(GuestDescription, guest)
-        concurrency.run_native(self._driver.post_live_migration_at_source, plan, description)
+        belongings = self._records.of_server(plan.server.uuid)
+        _tell(plan, concurrency.run_native(self._driver.post_live_migration_at_source, plan, description, belongings))
         self._controls.pop(plan.migration_uuid, None)
+        self._records.close_server(plan.server.uuid)
         self._records.close(plan.migration_uuid)
         LOG.info("%s source cleaned", plan.label)
 
@@ -253,3 +256,8 @@ class MigrationJobs:
             LOG.warning("%s stays on %s: %s", plan.label, plan.source_host, outcome.reason)
         else:
             LOG.error("%s is undecided, nothing was started or destroyed: %s", plan.label, outcome.reason)
+
+
+def _tell(plan: MigrationPlan, left: tuple[str, ...]) -> None:
+    for words in left:
+        LOG.warning("%s %s", plan.label, words)

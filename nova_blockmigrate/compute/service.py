@@ -38,7 +38,7 @@ class ComputeService:
         concurrency.run_native(self._driver.init_host, self._host)
         records = Records(pathlib.Path(self._conf.state_path) / "ledger" / self._host)
         migrations = MigrationJobs(self._conf, self._host, self._driver, records, ComputeAPI(self._conf))
-        manager = ComputeManager(self._conf, self._driver, self._host, self._jobs, migrations)
+        manager = ComputeManager(self._conf, self._driver, self._host, self._jobs, migrations, records)
         self._server = rpc.server(self._conf, rpc.COMPUTE_TOPIC, self._host, manager)
         self._server.start()
         self._resume_transfers(migrations)

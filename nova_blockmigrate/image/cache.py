@@ -24,6 +24,7 @@ from nova_blockmigrate.objects import ImageRef
 BASE_DIRECTORY = "_base"
 CONVERT_TIMEOUT_S = 3600.0
 PART_SUFFIX = ".part"
+LOCK_SUFFIX = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +91,11 @@ def completing(path: str) -> Iterator[str]:
         _unlink(part)
 
 
+def companions(path: str) -> tuple[str, ...]:
+    """Files that may lie beside one that was brought here."""
+    return path + PART_SUFFIX, path + manifest.SUFFIX, path + LOCK_SUFFIX
+
+
 _locks: dict[str, Any] = {}
 
 
@@ -98,7 +104,7 @@ def making(path: str) -> Iterator[None]:
     """Only one maker of a file at a time, on this host; others wait. Makes the directory, too."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     lock = _locks.setdefault(path, native.threading.Lock())
-    with lock, open(f"{path}.lock", "w") as file:
+    with lock, open(path + LOCK_SUFFIX, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -45,6 +45,9 @@ class Ledger(Protocol):
     def forget(self, artefact: Artefact) -> None:
         """Strike an artefact that exists no more."""
 
+    def is_shared(self, artefact: Artefact) -> bool:
+        """Whether the ledger of another server or migration of this host lists the same."""
+
 
 class Journal(Protocol):
     """Durable marks of one migration on one host: what a crash must not forget."""
@@ -112,8 +115,10 @@ class ComputeDriver(abc.ABC):
         """Make the disks of a new server and start it. When it fails, nothing stays behind."""
 
     @abc.abstractmethod
-    def destroy(self, server: Server) -> None:
-        """Stop the guest if it runs, undefine it and delete its files. A guest that is not here is fine."""
+    def destroy(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
+        """Stop the guest if it runs, undefine it and delete what its ledger lists. A guest that is not here is fine.
+
+        Returns what stays here, in words."""
 
     @abc.abstractmethod
     def power_on(self, server: Server) -> None: ...
@@ -195,13 +200,15 @@ class ComputeDriver(abc.ABC):
         Returns the transfer's final figures, or None when the hypervisor has them no more."""
 
     @abc.abstractmethod
-    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:
-        """Release what the guest left here: networks, domain, disks. Deletes only when libvirt says that the guest is not
-        here and the destination's libvirt says that it is there (UnsafeRemoval otherwise)."""
+    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger) -> tuple[str, ...]:
+        """Release what the guest left here: networks, domain, and what its ledger lists. Deletes only when libvirt says that
+        the guest is not here and the destination's libvirt says that it is there (UnsafeRemoval otherwise).
+
+        Returns what stays here, in words."""
 
     @abc.abstractmethod
-    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> None:
-        """Release what the ledger lists, newest first. Never a running copy (UnsafeRemoval)."""
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
+        """Release what the ledger lists, newest first. Never a running copy (UnsafeRemoval). Returns what stays, in words."""
 
     @abc.abstractmethod
     def observe(self, server_uuid: str, journal: Journal | None) -> Observation:

@@ -103,7 +103,7 @@ class FakeDriver(ComputeDriver):
                 self._unplug(server)
                 raise
 
-    def destroy(self, server: Server) -> None:
+    def destroy(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
         with self._at("destroy"):
             others = [name for name in self.cloud.where(server.uuid) if name != self.host.name]
             self.cloud.remove_copy(self.host, server.uuid)
@@ -112,6 +112,8 @@ class FakeDriver(ComputeDriver):
             for path in [path for path, disk in self.host.disks.items() if disk.owner == server.uuid]:
                 self.cloud.delete_disk(self.host, path)
             self._unplug(server)
+            _forget_all(ledger)
+        return ()
 
     def power_on(self, server: Server) -> None:
         self._change("power_on", server, Copy.RUNNING)
@@ -225,7 +227,7 @@ class FakeDriver(ComputeDriver):
             self._copy(plan.server)
         return None
 
-    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:
+    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger) -> tuple[str, ...]:
         uuid = plan.server.uuid
         with self._at("post_live_migration_at_source"):
             destination = self.cloud.host(plan.destination_host)
@@ -238,8 +240,10 @@ class FakeDriver(ComputeDriver):
             for path in [path for path, disk in self.host.disks.items() if disk.owner == uuid]:
                 self.cloud.delete_disk(self.host, path)
             self._unplug(plan.server)
+            _forget_all(ledger)
+        return ()
 
-    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> None:
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
         uuid = plan.server.uuid
         with self._at("rollback_live_migration_at_destination"):
             state = self.host.state_of(uuid)
@@ -252,6 +256,7 @@ class FakeDriver(ComputeDriver):
                 elif artefact.kind == "tap":
                     self.host.taps.pop(artefact.name, None)
                 ledger.forget(artefact)
+        return ()
 
     def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
         with self.cloud.changed:
@@ -349,3 +354,8 @@ class FakeDriver(ComputeDriver):
     def _unplug(self, server: Server) -> None:
         for tap in [tap for tap, owner in self.host.taps.items() if owner == server.uuid]:
             del self.host.taps[tap]
+
+
+def _forget_all(ledger: Ledger) -> None:
+    for artefact in ledger.artefacts():
+        ledger.forget(artefact)

@@ -155,7 +155,7 @@ def reasons(client: Client, server_id: str) -> list[str]:
 
 
 def leftovers(lab: Lab, host: str, server: Server) -> list[str]:
-    """What a host still has of a server: in libvirt, among its taps, on its disk, in its ledger."""
+    """What a host still has of a server: in libvirt, among its taps, on its disk, in its ledgers (also of any migration)."""
     found = []
     if server.domain in lab.run(host, ["virsh", "list", "--all", "--name"]).stdout.split():
         found.append(f"domain {server.domain}")
@@ -168,5 +168,5 @@ def leftovers(lab: Lab, host: str, server: Server) -> list[str]:
     ]
     files = lab.run(host, ["find", server.folder], check=False).stdout.split()
     found += [f"file {path}" for path in files]
-    ledger = lab.run(host, ["find", "/var/lib/nova-blockmigrate/ledger", "-name", "*.jsonl"], check=False).stdout.split()
-    return found + [f"ledger {path}" for path in ledger]
+    ledgers = lab.run(host, ["find", "/var/lib/nova-blockmigrate/ledger", "-name", "*.jsonl"], check=False).stdout.split()
+    return found + [f"ledger {path}" for path in ledgers if "/servers/" not in path or server.id in path]

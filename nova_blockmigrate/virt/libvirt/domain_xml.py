@@ -44,6 +44,11 @@ def instance_directory(instances_path: str, uuid: str) -> PurePath:
     return PurePath(instances_path) / uuid
 
 
+def console_log(instances_path: str, uuid: str) -> str:
+    """What a server's serial console has said."""
+    return str(instance_directory(instances_path, uuid) / "console.log")
+
+
 def build(server: Server, settings: DomainSettings, instances_path: str) -> str:
     """The XML to define a server with."""
     directory = instance_directory(instances_path, server.uuid)
@@ -63,7 +68,7 @@ def build(server: Server, settings: DomainSettings, instances_path: str) -> str:
         E.devices(
             _disk(str(directory / "disk"), settings.cache_mode),
             *(_interface(vif) for vif in server.vifs),
-            *_console(str(directory / "console.log")),
+            *_console(console_log(instances_path, server.uuid)),
             E.memballoon(model="none"),
         ),
         type=settings.virt_type,

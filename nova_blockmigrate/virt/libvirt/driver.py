@@ -108,8 +108,8 @@ class LibvirtDriver(ComputeDriver):
     def spawn(self, server: Server, ledger: Ledger) -> None:
         spawn.spawn(self.host, self.images, server, self.domain_settings, self.instances_path, ledger)
 
-    def destroy(self, server: Server) -> None:
-        removal.delete_server(self.host, server, self.instances_path)
+    def destroy(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
+        return removal.delete_server(self.host, server, ledger)
 
     def power_on(self, server: Server) -> None:
         self._guest(server).start()
@@ -136,9 +136,8 @@ class LibvirtDriver(ComputeDriver):
         return self._guest(server).power_state()
 
     def get_console_output(self, server: Server, max_bytes: int) -> bytes:
-        path = domain_xml.instance_directory(self.instances_path, server.uuid) / "console.log"
         try:
-            with open(path, "rb") as file:
+            with open(domain_xml.console_log(self.instances_path, server.uuid), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
                 return file.read(max_bytes)
         except FileNotFoundError:
@@ -191,19 +190,19 @@ class LibvirtDriver(ComputeDriver):
     def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
         return arrival.settle_in(self.host, plan)
 
-    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription) -> None:
+    def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger) -> tuple[str, ...]:
         with self._lock:
             migration = self._migrations.pop(plan.migration_uuid, None)
         if migration is not None:
             migration.over.wait(_OVER_LIMIT_S)
         destination = self._destination(plan.destination_host)
         try:
-            removal.clean_source(self.host, destination, plan, guest, self.instances_path)
+            return removal.clean_source(self.host, destination, plan, guest, ledger)
         finally:
             destination.close()
 
-    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> None:
-        prepare.release(self.host, plan, ledger)
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
+        return prepare.release(self.host, plan, ledger)
 
     def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
         # a journal that knows of no transfer is that of a destination

@@ -6,11 +6,9 @@ done twice: what is there already and right is kept.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
-import shutil
 from collections.abc import Callable
 
 from nova_blockmigrate.exceptions import StorageError, UnsafeRemoval
@@ -32,9 +30,7 @@ from nova_blockmigrate.virt.libvirt import disks, domain_xml, settle
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
-
-DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
-
+from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site, unmake
 
 # --- making ---------------------------------------------------------------------------------------------------------
 
@@ -69,9 +65,13 @@ class Preparation:
 
     def _make_directories(self, server: Server, guest: GuestDescription, local: list[GuestDisk]) -> None:
         own = str(domain_xml.instance_directory(self._instances_path, server.uuid))
-        files = [*(disk.layers[0].path for disk in local), *DomainFacts(guest.xml).character_files]
-        for directory in dict.fromkeys([own, *map(os.path.dirname, files)]):
+        written = DomainFacts(guest.xml).character_files
+        for directory in dict.fromkeys([own, *map(os.path.dirname, [*(disk.layers[0].path for disk in local), *written])]):
             self._make_directory(directory)
+        for path in written:
+            if not os.path.exists(path):
+                with self._ledger.entry(FILE, path):
+                    pass  # QEMU makes it
 
     def _make_directory(self, path: str) -> None:
         if os.path.isdir(path):
@@ -136,41 +136,18 @@ class Preparation:
 # --- unmaking -------------------------------------------------------------------------------------------------------
 
 
-def release(host: Host, plan: MigrationPlan, ledger: Ledger) -> None:
-    """Undo what the ledger lists, newest first. Each is tried; the first that fails is raised at the end.
+def release(host: Host, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
+    """Undo what the ledger lists (`unmake`), once no copy of the guest is left here; returns what stays, in words.
 
     :raises UnsafeRemoval: the guest runs here, or libvirt cannot say.
     """
     _refuse_running(host, plan)
     settle.destroy_copy(host, plan.server.uuid)
     bridge.unplug(plan.server.vifs)
-    failure: Exception | None = None
-    for artefact in reversed(ledger.artefacts()):
-        try:
-            if remove := REMOVERS.get(artefact.kind):
-                remove(host, plan, artefact.name)
-            ledger.forget(artefact)
-        except OSError as error:
-            failure = failure or StorageError(host=host.name, action=f"remove {artefact.name}", reason=str(error))
-    if failure is not None:
-        raise failure
+    return unmake(Site(host, plan.server, ledger))
 
 
 def _refuse_running(host: Host, plan: MigrationPlan) -> None:
     seen = observe(host, plan.server.uuid, is_destination=True)
     if seen.copy in (Copy.RUNNING, Copy.UNREACHABLE):
         raise UnsafeRemoval(name=f"the files of {plan.server.uuid}", host=host.name, reason=seen.detail)
-
-
-def _remove_file(host: Host, plan: MigrationPlan, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name)
-
-
-def _remove_directory(host: Host, plan: MigrationPlan, name: str) -> None:
-    if os.path.isdir(name):
-        shutil.rmtree(name)
-
-
-REMOVERS: dict[str, Callable[[Host, MigrationPlan, str], None]] = {FILE: _remove_file, DIRECTORY: _remove_directory}
-"""How artefacts of each kind are unmade, by their name; one that is gone already is fine. The domain went before them."""

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 
 from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import UnsafeRemoval
 from nova_blockmigrate.network import bridge
 from nova_blockmigrate.objects import Copy, GuestDescription, MigrationPlan, Observation, Server
-from nova_blockmigrate.virt.libvirt import domain_xml
+from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host, LifecycleEvents
 from nova_blockmigrate.virt.libvirt.observe import observe
+from nova_blockmigrate.virt.libvirt.unmake import Site, unmake
 
 LIBVIRT_DONE_LIMIT_S = 30.0
 _GONE = {Copy.ABSENT, Copy.MIGRATED_AWAY, Copy.SHUT_OFF, Copy.CRASHED}
 _NOT_THERE = {Copy.ABSENT, Copy.INCOMING, Copy.UNREACHABLE, Copy.MIGRATED_AWAY}
 
 
-def delete_server(host: Host, server: Server, instances_path: str) -> None:
-    """Delete a server: its domain, then its files. One that is not here is fine."""
+def delete_server(host: Host, server: Server, ledger: Ledger) -> tuple[str, ...]:
+    """Delete a server: its domain, then what its ledger lists; returns what stays, in words. One that is not here is fine."""
     Guest(host, server.uuid, server.domain_name).remove()
     bridge.unplug(server.vifs)
-    delete_directory(instances_path, server.uuid)
+    return unmake(Site(host, server, ledger))
 
 
-def clean_source(source: Host, destination: Host, plan: MigrationPlan, guest: GuestDescription, instances_path: str) -> None:
-    """Delete what a guest left here that has moved away.
+def clean_source(source: Host, destination: Host, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger) -> tuple[str, ...]:
+    """Delete what a guest left here that has moved away, as far as its ledger lists it; returns what stays, in words.
 
     :raises UnsafeRemoval: it is here still, or the destination's libvirt does not say that it is there.
     """
@@ -43,12 +43,14 @@ def clean_source(source: Host, destination: Host, plan: MigrationPlan, guest: Gu
     Guest(source, plan.server.uuid, plan.server.domain_name).undefine()
     reached("clean.undefined")
     bridge.unplug(plan.server.vifs)
-    for disk in guest.disks:
-        if disk.is_copied:
-            _unlink(disk.layers[0].path)
-    reached("clean.disks_deleted")
-    delete_directory(instances_path, plan.server.uuid)
-    reached("clean.directory_deleted")
+    left = unmake(Site(source, plan.server, ledger))
+    reached("clean.unmade")
+    copied = [disk.layers[0].path for disk in guest.disks if disk.is_copied]
+    stale = [path for path in copied if os.path.exists(path)]
+    return (
+        *left,
+        *(f"{path} stays on {source.name}, though the guest has left: nova-blockmigrate did not make it" for path in stale),
+    )
 
 
 def wait_until_gone(host: Host, uuid: str, limit_s: float = LIBVIRT_DONE_LIMIT_S) -> Observation:
@@ -63,15 +65,3 @@ def wait_until_gone(host: Host, uuid: str, limit_s: float = LIBVIRT_DONE_LIMIT_S
                 return seen
             with contextlib.suppress(native.queue.Empty):
                 queue.get(timeout=min(left_s, 1.0))
-
-
-def delete_directory(instances_path: str, uuid: str) -> None:
-    """Delete a server's own directory."""
-    path = str(domain_xml.instance_directory(instances_path, uuid))
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)

@@ -12,6 +12,7 @@ from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE
 
 
 def spawn(
@@ -25,10 +26,10 @@ def spawn(
     try:
         bridge.plug(server.vifs)
         _make_disk(host, images, server, instances_path, ledger)
-        with ledger.entry("domain", server.uuid):
+        with ledger.entry(FILE, domain_xml.console_log(instances_path, server.uuid)), ledger.entry(DOMAIN, server.uuid):
             guest.define_and_start(domain_xml.build(server, settings, instances_path))
     except BaseException:  # the border of the method: nothing stays behind, whatever failed
-        removal.delete_server(host, server, instances_path)
+        removal.delete_server(host, server, ledger)
         raise
 
 
@@ -38,10 +39,10 @@ def _make_disk(host: Host, images: BaseImages, server: Server, instances_path: s
     directory = str(domain_xml.instance_directory(instances_path, server.uuid))
     base = images.base_for(server.image)
     layer = disks.read_chain(base.path, base.format, host.name)[0]
-    with ledger.entry("directory", directory):
+    with ledger.entry(DIRECTORY, directory):
         os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, "disk")
-    with ledger.entry("file", path):
+    with ledger.entry(FILE, path):
         disks.new_overlay(
             path, DiskLayer(base.path, base.format, layer.virtual_size_bytes, 0), server.root_gib * disks.GIB, host.name
         )

@@ -90,7 +90,7 @@ def test_a_closed_record_leaves_no_file(directory: pathlib.Path) -> None:
     records.close(PLAN.migration_uuid)
     records.close(PLAN.migration_uuid)
 
-    assert list(directory.iterdir()) == []
+    assert list(directory.rglob("*.jsonl")) == []
     assert records.get(PLAN.migration_uuid) is None
 
 
@@ -100,3 +100,49 @@ def test_plans_are_found_by_role(directory: pathlib.Path) -> None:
 
     assert records.plans("destination") == [PLAN]
     assert records.plans("source") == []
+
+
+def test_what_was_made_for_a_migration_belongs_to_the_server_once_it_has_arrived(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    with records.open(PLAN, "destination").entry("file", "/disk"):
+        pass
+
+    records.settle(PLAN)
+    records.settle(PLAN)
+
+    again = Records(directory)
+    assert again.get(PLAN.migration_uuid) is None
+    assert again.of_server(SERVER.uuid).artefacts() == [Artefact("file", "/disk")]
+
+
+def test_a_settling_that_a_crash_cut_short_ends_the_same(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    with records.open(PLAN, "destination").entry("directory", "/x"), records.open(PLAN, "destination").entry("file", "/x/disk"):
+        pass
+    with records.of_server(SERVER.uuid).entry("directory", "/x"):
+        pass  # as far as the first try came
+
+    after_the_crash = Records(directory)
+    after_the_crash.settle(PLAN)
+
+    assert after_the_crash.of_server(SERVER.uuid).artefacts() == [Artefact("directory", "/x"), Artefact("file", "/x/disk")]
+
+
+def test_an_artefact_that_another_ledger_lists_too_is_shared(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    migration, server = records.open(PLAN, "destination"), records.of_server("another")
+    with migration.entry("base", "/base"), migration.entry("file", "/disk"), server.entry("base", "/base"):
+        pass
+
+    assert migration.is_shared(Artefact("base", "/base")) and server.is_shared(Artefact("base", "/base"))
+    assert not migration.is_shared(Artefact("file", "/disk"))
+
+
+def test_a_server_that_is_gone_leaves_no_ledger(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    records.of_server(SERVER.uuid)
+
+    records.close_server(SERVER.uuid)
+    records.close_server(SERVER.uuid)
+
+    assert list(directory.rglob("*.jsonl")) == []

@@ -118,7 +118,7 @@ def test_guest_arrives_with_its_memory_and_disk(world: World) -> None:
 def test_after_a_migration_nothing_is_left_on_the_source(world: World) -> None:
     world.migrate()
     world.destination.post_live_migration_at_destination(world.plan)
-    world.source.post_live_migration_at_source(world.plan, world.guest)
+    world.source.post_live_migration_at_source(world.plan, world.guest, world.ledger)
     assert world.cloud.where(UUID) == {"compute2": Copy.RUNNING}
     assert world.cloud.disks_of(world.compute1, UUID) == []
     assert world.compute1.taps == {}
@@ -233,7 +233,7 @@ def test_unprepared_destination_receives_nothing(world: World) -> None:
 
 def test_source_is_not_cleaned_while_the_guest_is_there(world: World) -> None:
     with pytest.raises(exceptions.UnsafeRemoval):
-        world.source.post_live_migration_at_source(world.plan, world.guest)
+        world.source.post_live_migration_at_source(world.plan, world.guest, world.ledger)
 
 
 def test_running_copy_is_never_rolled_back(world: World) -> None:
@@ -295,8 +295,8 @@ def test_resources_count_the_guests_that_are_here(world: World) -> None:
 
 
 def test_deleted_server_leaves_nothing(world: World) -> None:
-    world.source.destroy(SERVER)
-    world.source.destroy(SERVER)
+    world.source.destroy(SERVER, world.ledger)
+    world.source.destroy(SERVER, world.ledger)
     assert world.cloud.where(UUID) == {}
     assert world.cloud.disks_of(world.compute1, UUID) == []
     assert world.source.get_info(SERVER) is PowerState.NOSTATE

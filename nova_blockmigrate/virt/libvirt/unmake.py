@@ -1,0 +1,80 @@
+"""Unmaking what a ledger lists, newest first: the only place where anything of a guest is deleted.
+
+What a ledger does not list was made by somebody else and stays; where it stands in the way of a directory, that stays, too,
+and is told. Each kind of artefact has one remover; a thing that is gone already is fine, so all may be done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable
+
+from nova_blockmigrate.exceptions import BlockMigrateError, StorageError
+from nova_blockmigrate.image import cache
+from nova_blockmigrate.objects import Server
+from nova_blockmigrate.virt.driver import Ledger
+from nova_blockmigrate.virt.libvirt.host import Host
+
+DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """Where something is unmade, and of whom."""
+
+    host: Host
+    server: Server
+    ledger: Ledger
+
+
+Remover = Callable[[Site, str], str]
+"""(site, the artefact's name) -> what was left of it and why, in words; empty when nothing was."""
+
+
+def unmake(site: Site) -> tuple[str, ...]:
+    """Undo what the ledger lists, newest first. Each is tried; the first that fails is raised at the end.
+
+    Returns what was left, in words.
+    :raises BlockMigrateError: something that should go could not be removed; it stays listed.
+    """
+    left: list[str] = []
+    failure: BlockMigrateError | None = None
+    for artefact in reversed(site.ledger.artefacts()):
+        try:
+            left.append(REMOVERS[artefact.kind](site, artefact.name) if artefact.kind in REMOVERS else "")
+            site.ledger.forget(artefact)
+        except OSError as error:
+            action = f"remove {artefact.name}"
+            failure = failure or StorageError(host=site.host.name, action=action, reason=str(error))
+        except BlockMigrateError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return tuple(words for words in left if words)
+
+
+def _remove_file(site: Site, name: str) -> str:
+    """A file, and what lies beside it while it is brought."""
+    for path in (name, *cache.companions(name)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    return ""
+
+
+def _remove_directory(site: Site, name: str) -> str:
+    """A directory that we made; with what others have put into it, it stays."""
+    try:
+        os.rmdir(name)
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        if not os.path.isdir(name) or not (foreign := os.listdir(name)):
+            raise
+        return f"{name} stays on {site.host.name}, as it holds what nova-blockmigrate did not make: {', '.join(sorted(foreign))}"
+    return ""
+
+
+REMOVERS: dict[str, Remover] = {FILE: _remove_file, DIRECTORY: _remove_directory}
+"""How artefacts of each kind are unmade. The domain, which has none, goes before all of them."""
