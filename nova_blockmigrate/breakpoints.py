@@ -84,7 +84,7 @@ POINTS = (
         for point in (
             Point(f"ledger.{kind}.listed", DESTINATION, f"a {kind} is in the ledger; it was not made"),
             Point(f"ledger.{kind}.made", DESTINATION, f"a {kind} is in the ledger and was made"),
-            Point(f"ledger.{kind}.gone", DESTINATION, f"a {kind} was removed in a roll back (at the source: a clean-up); it is listed still"),
+            Point(f"ledger.{kind}.gone", DESTINATION, f"a {kind} was removed in a roll back or a clean-up; it is still listed"),
         )
     ),
     Point("transfer.journalled", SOURCE, "the journal says that a transfer may run; libvirt was not called"),
