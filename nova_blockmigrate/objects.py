@@ -344,7 +344,9 @@ class Observation:
     copy: Copy
     power_state: PowerState = PowerState.NOSTATE
     fenced: bool = False
-    """Our journal on that host says that the copy was fenced (stopped for ever) in a handover."""
+    """The copy was fenced in a handover: our journal on that host says so, and its QEMU is dead."""
+    never_ran: bool = False
+    """Of a destination's copy: it is known that it was never let run."""
     detail: str = ""
 
 

@@ -29,6 +29,7 @@ class Action(enum.StrEnum):
 _NOT_THERE = {Copy.ABSENT, Copy.SHUT_OFF, Copy.CRASHED, Copy.MIGRATED_AWAY}
 _JOB = {Copy.RUNNING_JOB, Copy.PAUSED_MIGRATION_JOB}
 _ENDED = {Copy.SHUT_OFF, Copy.CRASHED}
+_EXECUTES = {Copy.RUNNING, Copy.RUNNING_JOB}
 
 
 def decide(source: Observation, destination: Observation) -> Action:
@@ -36,6 +37,8 @@ def decide(source: Observation, destination: Observation) -> Action:
     here, there = _as_source(source.copy), _as_destination(destination.copy)
     if here is Copy.UNREACHABLE:
         return Action.WAIT
+    if source.fenced and here not in _EXECUTES:  # libvirt may not have noticed that it is dead
+        return _source_fenced(there, destination.never_ran)
     if here in _JOB:
         return Action.WATCH if there is not Copy.RUNNING else _both(here)
     if here is Copy.RUNNING:
@@ -44,9 +47,9 @@ def decide(source: Observation, destination: Observation) -> Action:
         return _source_paused_by_user(there)
     if here is Copy.PAUSED_MIGRATION:
         return _source_paused(there)
-    if here in _ENDED and not source.fenced:
+    if here in _ENDED:
         return _source_ended(there)
-    return _source_gone(there, here is Copy.ABSENT and not source.fenced)
+    return _source_gone(there, here is Copy.ABSENT)
 
 
 def _as_source(copy: Copy) -> Copy:
@@ -85,8 +88,8 @@ def _source_paused_by_user(there: Copy) -> Action:
 
 
 def _source_paused(there: Copy) -> Action:
-    if there is Copy.UNREACHABLE:
-        return Action.WAIT
+    """Nobody lets the destination run before the source is fenced, or its libvirt says that it is gone: one that cannot be
+    seen does not run."""
     if there is Copy.RUNNING:
         return Action.FENCE_AND_FINISH
     return Action.FENCE_AND_RESUME if there is Copy.PAUSED_COMPLETE else Action.RESUME_SOURCE
@@ -99,6 +102,14 @@ def _source_ended(there: Copy) -> Action:
     if there in _NOT_THERE or there is Copy.UNREACHABLE:
         return Action.ROLL_BACK
     return Action.DESTROY_DESTINATION
+
+
+def _source_fenced(there: Copy, never_ran: bool) -> Action:
+    """We killed it for the other copy's sake. When that one is lost before it ever ran, the source's disks are the last word."""
+    lost = there in _NOT_THERE or there is Copy.INCOMING
+    if lost and never_ran:
+        return Action.DESTROY_DESTINATION if there is Copy.INCOMING else Action.ROLL_BACK
+    return _source_gone(there, unexplained=False)
 
 
 def _source_gone(there: Copy, unexplained: bool) -> Action:

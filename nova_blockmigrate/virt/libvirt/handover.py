@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
@@ -71,6 +72,9 @@ class Fencer:
     asker: Asker
     expected: tuple[int, int]
     """What libvirt must say: paused by migration; or by its user, for a guest that was paused before."""
+    commit: Callable[[], None]
+    """Called when it is decided that the source never runs again, before it is killed: puts that on disk. After a crash
+    in between, a QEMU that stands still and this mark say the same as a dead one."""
 
     def fence(self, ran_again: bool) -> Fence:
         """`ran_again`: a RESUMED event of the source has come already."""
@@ -83,6 +87,8 @@ class Fencer:
         reached("handover.stopped")
         answer = self.asker.ask(ASK_LIMIT_S) if stopped else None
         fence = self._judge(answer, False)
+        if fence is Fence.DEAD:
+            self.commit()
         if fence in (Fence.DEAD, Fence.WORD):
             reached("handover.judged")
             self.process.kill()

@@ -17,6 +17,11 @@ from nova_blockmigrate.threads import Task, in_parallel
 from nova_blockmigrate.virt.libvirt.host import Host, LifecycleEvents, close_connection
 
 SOURCE, DESTINATION = "source", "destination"
+DESTINATION_LOST = f"{DESTINATION} lost"
+
+
+LINK_LIMIT_S = 5.0
+"""How long a libvirt may take to answer."""
 
 
 class Side:
@@ -26,9 +31,10 @@ class Side:
         self.host, self._uuid = host, uuid
         self._events: LifecycleEvents | None = None
         self.main, self.quick = None, None  # type: Any, Any
-        self.main, self.quick = in_parallel([host.open, host.open])
+        self.main, self.quick = in_parallel([lambda: host.open(LINK_LIMIT_S)] * 2)
         try:
             self._events = LifecycleEvents(self.main, uuid, role, queue)
+            self.main.registerCloseCallback(self._lost, (role, queue))
         except libvirt.libvirtError as error:
             self.close()
             with host.errors("watch events"):
@@ -42,9 +48,17 @@ class Side:
         """The domain on the connection that nothing else uses."""
         return self.host.find_domain(self._uuid, self.quick)
 
+    @staticmethod
+    def _lost(_connection: Any, reason: int, told: tuple[str, Any]) -> None:
+        if reason != libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT:
+            role, queue = told
+            queue.put((f"{role} lost", None, native.time.time()))
+
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
+        with contextlib.suppress(libvirt.libvirtError):  # it keeps the connection from being freed
+            self.main.unregisterCloseCallback()
         for connection in (self.main, self.quick):
             if connection is not None:
                 close_connection(connection)
@@ -52,17 +66,26 @@ class Side:
 
 class Links:
     """Both sides. The source's are there when this is made; the destination's come through the queue a little later, as
-    ("linked", None, time), or ("not linked", the error, time): the transfer need not wait for them."""
+    ("linked", None, time), or ("not linked", the error, time): the transfer need not wait for them.
+
+    A side that is lost later comes as ("source lost", None, time) or ("destination lost", None, time)."""
 
     def __init__(self, source: Host, destination: Host, uuid: str, queue: Any) -> None:
         self.source = Side(source, uuid, SOURCE, queue)
         self.destination: Side | None = None
-        self._queue = queue
-        self._task = Task("link-destination", lambda: self._link(destination, uuid))
+        self._host, self._uuid, self._queue = destination, uuid, queue
+        self._task = Task("link-destination", self._link)
 
-    def _link(self, destination: Host, uuid: str) -> None:
+    def link_again(self) -> None:
+        """The destination's side was lost: try to get a new one. The answer comes through the queue as at first."""
+        lost, self.destination = self.destination, None
+        if lost is not None:
+            Task("close-lost-side", lost.close)
+        self._task = Task("link-destination", self._link)
+
+    def _link(self) -> None:
         try:
-            self.destination = Side(destination, uuid, DESTINATION, self._queue)
+            self.destination = Side(self._host, self._uuid, DESTINATION, self._queue)
         except BlockMigrateError as error:
             self._queue.put(("not linked", error, native.time.time()))
         else:

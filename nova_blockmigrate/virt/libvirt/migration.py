@@ -15,20 +15,22 @@ import libvirt
 
 from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
-from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound
+from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound, HypervisorUnavailable
 from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
-from nova_blockmigrate.threads import Task, in_parallel
+from nova_blockmigrate.threads import Task, call_within, in_parallel
 from nova_blockmigrate.virt.driver import TransferControl
 from nova_blockmigrate.virt.libvirt import stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
-from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.links import DESTINATION, SOURCE, Links
+from nova_blockmigrate.virt.libvirt.host import Host, is_lost
+from nova_blockmigrate.virt.libvirt.links import DESTINATION, DESTINATION_LOST, SOURCE, Links
 from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
 
 TRANSFER, FENCING, FENCED = "transfer", "fencing", "fenced"
 """Marks in the journal: migrateToURI3 may have been called; a SIGSTOP may have been sent; the source never runs again."""
+PAUSE_LOOK_S = 2.0
+"""How long a paused source may wait in silence before the destination is asked whether it lives; and for its answer."""
 EVENT_LIMIT_S = 1.0
 """How long after the end of the transfer an event may come."""
 WORD_LIMIT_S = 40.0
@@ -49,6 +51,7 @@ class Seen:
     error: libvirt.libvirtError | None = None
     link_error: BlockMigrateError | None = None
     linked: bool = False
+    link_lost: bool = False
 
     def note(self, item: tuple[Any, ...]) -> None:
         kind, *rest = item
@@ -62,6 +65,8 @@ class Seen:
             self.returned, self.error = True, rest[0]
         elif kind == "linked":
             self.linked = True
+        elif kind == DESTINATION_LOST:
+            self.link_lost = True
         elif kind == "not linked":
             self.link_error = rest[0]
         elif kind == "job over":
@@ -112,6 +117,7 @@ class LiveMigration:
         self._closing: list[Callable[[], object]] = []
         """What releases that which was made, in the order of making."""
         self._was_paused = guest.power_state is PowerState.PAUSED
+        self._never_resumed = False
         self.over = native.threading.Event()
         """libvirt is done with the source's domain, as far as this process can tell."""
 
@@ -169,8 +175,9 @@ class LiveMigration:
     def _continue(self) -> TransferOutcome:
         """A transfer of this migration was begun before (this service was restarted): go on with it, or learn its end."""
         self._find_process()
-        if self._process is not None and self._process.is_stopped() and not self._control.journal.has(FENCED):
-            self._process.resume()  # left by a handover that was interrupted: libvirt could not talk to it
+        if self._process is not None and self._process.is_stopped():
+            # left by a handover that was interrupted before it let the destination run; libvirt must be able to talk to it
+            self._process.resume()
         self._link()
         domain = self._links.source.domain()
         if domain is None or not outgoing_job_is_active(domain):
@@ -184,8 +191,8 @@ class LiveMigration:
         """Wait for what happens, until the copy on the destination is complete or the transfer over."""
         seen = self._seen
         while True:
-            if not self._next(stuck_job.GRACE_S if seen.source_stopped is not None else None):
-                stuck_job.wake(self._settings.destination_uri(self._prepared.libvirt_host))
+            if not self._next(self._patience_s()):
+                self._stir()
             if seen.complete_s:
                 return self._hand_over()
             if seen.over:
@@ -197,8 +204,39 @@ class LiveMigration:
                 if self._destination_is_complete():
                     seen.complete_s = self._clock()
                     return self._hand_over()
+            if seen.link_lost:
+                seen.link_lost = False
+                self._links.link_again()
             if seen.link_error is not None and self._steering is not None:
-                self._steering.abort()  # without seeing the destination there is no handover
+                self._steering.abort(limit_s=0.0)  # without seeing the destination there is no handover
+
+    def _patience_s(self) -> float | None:
+        """How long silence is no bad sign."""
+        if self._must_end:
+            return stuck_job.GRACE_S
+        return PAUSE_LOOK_S if self._seen.source_paused_s and not self._was_paused and not self._seen.source_resumed else None
+
+    @property
+    def _must_end(self) -> bool:
+        """The guest is gone, or all that its job could wait for."""
+        return self._seen.source_stopped is not None or (self._steering is not None and self._steering.yanked)
+
+    def _stir(self) -> None:
+        """Nothing was heard for longer than is good."""
+        if self._must_end:
+            stuck_job.wake(self._settings.destination_uri(self._prepared.libvirt_host))
+        elif self._seen.link_error is None and not self._destination_answers():
+            self._seen.link_error = HypervisorUnavailable(
+                host=self._destination.name, uri=self._destination.uri, reason="no answer while the guest was paused for its move"
+            )
+
+    def _destination_answers(self) -> bool:
+        """Whether the destination's libvirt says something, whatever it is."""
+        try:
+            call_within(PAUSE_LOOK_S, self._destination_is_complete)
+        except TimeoutError:
+            return False
+        return self._links.destination is not None
 
     def _next(self, timeout_s: float | None = None) -> bool:
         """Take the next item in; False when none came in time."""
@@ -240,7 +278,7 @@ class LiveMigration:
         lookup = Task("find-destination", self._destination_domain)
         self._take_in_all()
         expected = PAUSED_BY_USER if self._was_paused else PAUSED_BY_MIGRATION
-        fence = Fencer(self._process, self._asker, expected).fence(self._seen.source_resumed)
+        fence = Fencer(self._process, self._asker, expected, self._commit).fence(self._seen.source_resumed)
         self._take_in_all()
         if fence is Fence.WORD or (fence is Fence.DEAD and self._seen.source_resumed):
             fence = self._await_word()
@@ -278,11 +316,15 @@ class LiveMigration:
             self._next(min(left_s, EVENT_LIMIT_S))
         return Fence.UNKNOWN
 
-    def _switch(self, lookup: Task) -> TransferOutcome:
-        reached("handover.killed")
+    def _commit(self) -> None:
         self._control.journal.mark(FENCED)
         self._mark("fenced")
         reached("handover.fenced")
+
+    def _switch(self, lookup: Task) -> TransferOutcome:
+        if not self._control.journal.has(FENCED):
+            self._commit()
+        reached("handover.killed")
         domain = lookup.result()
         try:
             if domain is None:
@@ -290,6 +332,7 @@ class LiveMigration:
             if not self._was_paused:
                 domain.resume()
         except libvirt.libvirtError as error:
+            self._never_resumed = not is_lost(error)
             return self._settle(str(error))
         self._mark("resumed")
         reached("handover.resumed")
@@ -312,6 +355,7 @@ class LiveMigration:
             abort_reason=self._control.abort_reason,
             was_paused=self._was_paused,
             process=self._process,
+            never_resumed=self._never_resumed,
         )
         outcome = Settlement(situation).reach()
         if outcome.verdict is Verdict.HANDED_OVER:

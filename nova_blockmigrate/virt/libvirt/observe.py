@@ -74,7 +74,7 @@ def _look(host: Host, uuid: str, is_destination: bool, fenced: bool) -> Observat
             return Observation(Copy.ABSENT, fenced=fenced, detail=str(error))
         return Observation(Copy.UNREACHABLE, fenced=fenced, detail=str(error))
     copy = classify(state, reason, job, is_destination)
-    return Observation(copy, power_state(state, reason), fenced, f"{copy} on {host.name} (libvirt: {state}/{reason})")
+    return Observation(copy, power_state(state, reason), fenced, detail=f"{copy} on {host.name} (libvirt: {state}/{reason})")
 
 
 def outgoing_job_is_active(domain: Any) -> bool:

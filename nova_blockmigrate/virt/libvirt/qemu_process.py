@@ -20,6 +20,7 @@ class QemuProcess:
 
     def __init__(self, pid: int, descriptor: int) -> None:
         self.pid, self._descriptor = pid, descriptor
+        self._killed = False
 
     @classmethod
     def find(cls, domain_name: str, uuid: str, run_directory: str = RUN_DIRECTORY) -> QemuProcess | None:
@@ -54,6 +55,7 @@ class QemuProcess:
 
     def kill(self) -> None:
         """SIGKILL. A process that is stopped executes no further instruction from then on."""
+        self._killed = True
         processes.signal_descriptor(self._descriptor, signal.SIGKILL)
 
     def is_stopped(self) -> bool:
@@ -62,6 +64,10 @@ class QemuProcess:
 
     def has_ended(self) -> bool:
         return self.ends_within(0)
+
+    def never_runs_again(self) -> bool:
+        """It has ended, or was killed by us; taking its memory apart may take long."""
+        return self._killed or self.has_ended()
 
     def ends_within(self, timeout_s: float) -> bool:
         return processes.descriptor_ends_within(self._descriptor, timeout_s)

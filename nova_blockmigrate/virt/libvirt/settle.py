@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
@@ -15,6 +16,7 @@ from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, HypervisorError
 from nova_blockmigrate.objects import Copy, GuestDescription, Observation, PowerState, TransferOutcome, Verdict
+from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.driver import Journal
 from nova_blockmigrate.virt.libvirt import guest as guests
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
@@ -23,6 +25,8 @@ from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 
+ANSWER_LIMIT_S = 5.0
+"""How long a host may take to say what it has: the guest may be standing meanwhile."""
 PATIENCE_S = 20.0
 """How long to look again before saying that it is not known."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
@@ -31,7 +35,7 @@ FENCED = "fenced"
 _STAYED = {Action.ROLL_BACK, Action.DESTROY_DESTINATION, Action.RESUME_SOURCE}
 _ENDED = {
     PowerState.SHUTDOWN: "the guest was shut down while it was copied",
-    PowerState.CRASHED: "the guest crashed while it was copied",
+    PowerState.CRASHED: "the guest died while it was moved",
 }
 
 
@@ -50,6 +54,13 @@ class Situation:
     abort_reason: str = ""
     was_paused: bool = False
     process: QemuProcess | None = None
+    never_resumed: bool = False
+    """The destination's libvirt refused to resume its copy."""
+
+    @property
+    def fenced(self) -> bool:
+        """The mark alone is no proof: it is made before the kill."""
+        return self.journal.has(FENCED) and (self.process is None or self.process.never_runs_again())
 
 
 class Settlement:
@@ -80,9 +91,12 @@ class Settlement:
 
     def _look(self) -> tuple[Observation, Observation]:
         situation = self._situation
-        fenced = situation.journal.has(FENCED)
-        source = observe(situation.source, situation.uuid, is_destination=False, fenced=fenced)
-        return source, observe(situation.destination, situation.uuid, is_destination=True)
+        looks: list[Callable[[], Observation]] = [
+            lambda: observe(situation.source, situation.uuid, False, situation.fenced, ANSWER_LIMIT_S),
+            lambda: observe(situation.destination, situation.uuid, True, False, ANSWER_LIMIT_S),
+        ]
+        source, destination = in_parallel(looks)
+        return source, dataclasses.replace(destination, never_ran=situation.never_resumed)
 
     def _act(self, action: Action, source: Observation, destination: Observation) -> TransferOutcome | None:
         """The verdict, or None: look again."""
@@ -93,7 +107,7 @@ class Settlement:
                 self._destroy_destination()
                 return self._stayed(source)
             case Action.RESUME_SOURCE:
-                return self._resume_source()
+                return self._resume_source(destination)
             case Action.FENCE_AND_RESUME | Action.FENCE_AND_FINISH:
                 self._fence()
             case Action.RESUME_DESTINATION:
@@ -127,9 +141,10 @@ class Settlement:
     def _destroy_destination(self) -> None:
         destroy_copy(self._situation.destination, self._situation.uuid)
 
-    def _resume_source(self) -> TransferOutcome | None:
+    def _resume_source(self, destination: Observation) -> TransferOutcome | None:
         situation = self._situation
-        self._destroy_destination()
+        if destination.copy is not Copy.UNREACHABLE:
+            self._destroy_destination()
         domain = situation.source.domain(situation.uuid, situation.name)
         with situation.source.errors("resume the guest"):
             domain.resume()
@@ -147,9 +162,9 @@ class Settlement:
             return
         asker = Asker(domain)
         try:
-            if Fencer(process, asker, PAUSED_BY_MIGRATION).fence(ran_again=False) is Fence.DEAD:
+            fencer = Fencer(process, asker, PAUSED_BY_MIGRATION, lambda: situation.journal.mark(FENCED))
+            if fencer.fence(ran_again=False) is Fence.DEAD:
                 process.ends_within(LONGEST_PAUSE_S)
-                situation.journal.mark(FENCED)
         finally:
             asker.close()
 
@@ -176,7 +191,7 @@ class Settlement:
     def _alarm(self) -> None:
         """Two copies run: stop the one that no handover resumed. Nothing is deleted; a person decides."""
         situation = self._situation
-        host = situation.source if situation.journal.has(FENCED) else situation.destination
+        host = situation.source if situation.fenced else situation.destination
         domain = host.domain(situation.uuid, situation.name)
         with host.errors("suspend a second running copy"):
             domain.suspend()

@@ -19,9 +19,12 @@ from nova_blockmigrate.threads import Task
 from nova_blockmigrate.virt.driver import TransferControl
 from nova_blockmigrate.virt.libvirt.convergence import downtime_limit_ms
 from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
+from nova_blockmigrate.virt.libvirt.yank import yank
 
 FIRST_LOOK_S = 0.1
 ABORT_RETRY_S = 0.05
+ABORT_LIMIT_S = 2.0
+"""How long an accepted abort may take; then the connections are cut that it waits for."""
 ANY_PAUSE_MS = 2_000_000
 """The longest downtime limit that QEMU takes: it switches at once, devices in order, without the guest being paused by us."""
 
@@ -112,16 +115,20 @@ class Steering:
         self._watch_end = watch_end
         self._wake, self._over = native.threading.Event(), False
         self._abort_wanted = self._force_wanted = False
+        self._aborted_at, self._abort_limit_s = 0.0, ABORT_LIMIT_S
         self._downtime_ms = 0
         self.aborted = False
         """libvirt has accepted an abort."""
+        self.yanked = False
+        """An abort did not come to its end by itself: what it waited for was cut."""
         self.last = TransferProgress()
         self._task = Task("steering", self._run)
         control.on_abort(self.abort)
         control.on_force_complete(self.force_complete)
 
-    def abort(self) -> None:
-        """Have the job aborted; returns at once."""
+    def abort(self, limit_s: float = ABORT_LIMIT_S) -> None:
+        """Have the job aborted, by force when that takes longer than `limit_s` seconds; returns at once."""
+        self._abort_limit_s = min(self._abort_limit_s, limit_s)
         self._abort_wanted = True
         self._wake.set()
 
@@ -152,13 +159,20 @@ class Steering:
     def _pause_s(self) -> float:
         if self._abort_wanted and not self.aborted:
             return ABORT_RETRY_S
+        if self.aborted and not self.yanked:
+            left_s: float = self._aborted_at + self._abort_limit_s - native.time.monotonic()
+            return max(0.0, left_s)
         # the first downtime limit must be there before the memory goes
         return self._settings.poll_interval_s if self._downtime_ms else min(FIRST_LOOK_S, self._settings.poll_interval_s)
 
     def _look(self) -> None:
         if self._abort_wanted and not self.aborted:
             self._domain.abortJob()
-            self.aborted = True
+            self.aborted, self._aborted_at = True, native.time.monotonic()
+        elif self.aborted and not self.yanked and native.time.monotonic() >= self._aborted_at + self._abort_limit_s:
+            self.yanked = True
+            self._queue.put(("yanked", None, native.time.time()))
+            yank(self._domain)
         if self._watch_end and not self._job_goes_on():
             self._queue.put(("job over", None, native.time.time()))
         job = self._domain.jobStats()

@@ -21,7 +21,7 @@ ROWS = [
     (Copy.PAUSED_MIGRATION, Copy.INCOMING, Action.RESUME_SOURCE),
     (Copy.PAUSED_MIGRATION, Copy.PAUSED_COMPLETE, Action.FENCE_AND_RESUME),
     (Copy.PAUSED_MIGRATION, Copy.RUNNING, Action.FENCE_AND_FINISH),
-    (Copy.PAUSED_MIGRATION, Copy.UNREACHABLE, Action.WAIT),
+    (Copy.PAUSED_MIGRATION, Copy.UNREACHABLE, Action.RESUME_SOURCE),
     (Copy.ABSENT, Copy.PAUSED_COMPLETE, Action.RESUME_DESTINATION),
     (Copy.MIGRATED_AWAY, Copy.PAUSED_COMPLETE, Action.RESUME_DESTINATION),
     (Copy.ABSENT, Copy.RUNNING, Action.FINISH),
@@ -42,6 +42,18 @@ FENCED_ROWS = [
     (Copy.CRASHED, Copy.RUNNING, Action.FINISH),
     (Copy.ABSENT, Copy.SHUT_OFF, Action.FINISH),
     (Copy.ABSENT, Copy.ABSENT, Action.WAIT),
+    (Copy.PAUSED_MIGRATION, Copy.PAUSED_COMPLETE, Action.RESUME_DESTINATION),
+    (Copy.PAUSED_MIGRATION_JOB, Copy.RUNNING, Action.FINISH),
+    (Copy.PAUSED_MIGRATION, Copy.UNREACHABLE, Action.WAIT),
+    (Copy.RUNNING, Copy.RUNNING, Action.ALARM),
+]
+NEVER_RAN_ROWS = [
+    (Copy.CRASHED, Copy.ABSENT, Action.ROLL_BACK),
+    (Copy.CRASHED, Copy.SHUT_OFF, Action.ROLL_BACK),
+    (Copy.ABSENT, Copy.CRASHED, Action.ROLL_BACK),
+    (Copy.PAUSED_MIGRATION, Copy.INCOMING, Action.DESTROY_DESTINATION),
+    (Copy.CRASHED, Copy.PAUSED_COMPLETE, Action.RESUME_DESTINATION),
+    (Copy.CRASHED, Copy.UNREACHABLE, Action.WAIT),
 ]
 PAIRS = list(itertools.product(Copy, Copy, (False, True)))
 EXECUTES = {Copy.RUNNING, Copy.RUNNING_JOB}
@@ -57,11 +69,18 @@ def test_each_row_for_a_source_that_was_fenced(source: Copy, destination: Copy, 
     assert decide(Observation(source, fenced=True), Observation(destination)) is action
 
 
+@pytest.mark.parametrize(("source", "destination", "action"), NEVER_RAN_ROWS)
+def test_a_destination_lost_before_it_ever_ran_leaves_the_sources_disks_the_last_word(
+    source: Copy, destination: Copy, action: Action
+) -> None:
+    assert decide(Observation(source, fenced=True), Observation(destination, never_ran=True)) is action
+
+
 @pytest.mark.parametrize(("source", "destination", "fenced"), PAIRS)
 def test_the_destination_starts_only_when_the_source_cannot_run(source: Copy, destination: Copy, fenced: bool) -> None:
     action = decide(Observation(source, fenced=fenced), Observation(destination))
     if action is Action.RESUME_DESTINATION:
-        assert source in (Copy.ABSENT, Copy.MIGRATED_AWAY) or (fenced and source in (Copy.SHUT_OFF, Copy.CRASHED))
+        assert source in (Copy.ABSENT, Copy.MIGRATED_AWAY) or (fenced and source not in EXECUTES)
     if action is Action.FENCE_AND_RESUME:
         assert source in (Copy.PAUSED_MIGRATION, Copy.INCOMING)
 
@@ -69,7 +88,8 @@ def test_the_destination_starts_only_when_the_source_cannot_run(source: Copy, de
 @pytest.mark.parametrize(("source", "destination", "fenced"), PAIRS)
 def test_the_source_starts_only_when_the_destination_cannot_run(source: Copy, destination: Copy, fenced: bool) -> None:
     if decide(Observation(source, fenced=fenced), Observation(destination)) is Action.RESUME_SOURCE:
-        assert destination not in {*EXECUTES, Copy.PAUSED_COMPLETE, Copy.PAUSED_BY_USER, Copy.UNREACHABLE}
+        assert destination not in {*EXECUTES, Copy.PAUSED_COMPLETE, Copy.PAUSED_BY_USER}
+        assert not fenced
 
 
 @pytest.mark.parametrize(("source", "destination", "fenced"), PAIRS)
