@@ -87,10 +87,10 @@ class Fencer:
         reached("handover.stopped")
         answer = self.asker.ask(ASK_LIMIT_S) if stopped else None
         fence = self._judge(answer, False)
-        if fence is Fence.DEAD:
-            self.commit()
         if fence in (Fence.DEAD, Fence.WORD):
             reached("handover.judged")
+            if fence is Fence.DEAD:
+                self.commit()
             self.process.kill()
         else:
             self.process.resume()
