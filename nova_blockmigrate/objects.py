@@ -167,6 +167,8 @@ class DiskLayer:
     sha256: str = ""
     """Hash of the file's bytes; only of layers that nobody writes to (every layer but the first)."""
     file_size_bytes: int = 0
+    backing_format: str = ""
+    """Format of the file below it, as this one's header says; empty: it says none, or there is none below."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,24 @@ Values like those of `objects`, and made into primitives by the same functions. 
 from __future__ import annotations
 
 import dataclasses
+import enum
+
+
+class TlsUser(enum.StrEnum):
+    """Who encrypts: each has certificates of its own."""
+
+    LIBVIRT = "libvirt"
+    """Between the daemons (qemu+tls://)."""
+    QEMU = "QEMU"
+    """Memory and disks of guests on their way (VIR_MIGRATE_TLS)."""
+
+
+class CertificateRole(enum.StrEnum):
+    AUTHORITY = "authority"
+    SERVER = "server"
+    """Shown to who connects: by the destination of a migration."""
+    CLIENT = "client"
+    """Shown when connecting: by the source."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,13 +32,20 @@ class Certificate:
 
     path: str
     problem: str = ""
+    """Of the file, its key, or its authority's signature."""
     names: tuple[str, ...] = ()
     """DNS names and addresses it is good for."""
     not_before_s: float = 0.0
     not_after_s: float = 0.0
     """Seconds since the Epoch."""
-    is_own: bool = True
-    """It must name this host (an authority's need not)."""
+    user: TlsUser = TlsUser.QEMU
+    role: CertificateRole = CertificateRole.SERVER
+    signer: str = ""
+    """Fingerprint of the authority that signed it, of those that its host knows; empty: none did."""
+    authorities: tuple[str, ...] = ()
+    """Fingerprints of all that an authority's file holds."""
+    asks_clients: bool = True
+    """Who connects must show a certificate, too (a server's)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +66,10 @@ class HostSurvey:
     flags: tuple[str, ...] = ()
     """VIR_MIGRATE_ flags with which it sends guests whose disks are copied."""
     parallel_connections: int = 1
-    uses_tls: bool = False
+    tls_for: tuple[TlsUser, ...] = ()
+    """Who encrypts what it sends."""
     certificates: tuple[Certificate, ...] = ()
-    """Those that its configuration needs, when it uses TLS."""
+    """Those that TLS would need here, whether it is used or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +87,8 @@ class GuestSurvey:
     """QEMU's own reasons; None when asking would have marked the domain as tainted."""
     inodes: dict[str, int] = dataclasses.field(default_factory=dict)
     """Numbers of the files of its local disks: by them a host sees that it looks at the same file system."""
+    base_formats: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Formats of the files below its disks, as its QEMU reads them."""
     expands_zeroes: bool = False
     """Some disk is not told to give zeroed clusters back (discard=unmap)."""
 

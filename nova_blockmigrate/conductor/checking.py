@@ -15,7 +15,7 @@ from nova_blockmigrate import concurrency, exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import scheduler
 from nova_blockmigrate.conductor.preflight import Facts, HostFacts, Report, evaluate
-from nova_blockmigrate.conductor.settings import Claim, candidates, claims_on, host_facts, server_of
+from nova_blockmigrate.conductor.settings import Claim, candidates, claims_on, host_facts, promised_disk_gib, server_of
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import compute_nodes, instances
@@ -156,6 +156,7 @@ def gather(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, 
         source = host_facts(conf, db, question.source_host, now)
         destination = host_facts(conf, db, host, now)
         claims = claims_on(db, host, but=question.uuid)
+        destination = dataclasses.replace(destination, promised_disk_gib=promised_disk_gib(db, host, claims))
     hosts = _Hosts(computes, context, _plan(question, server_of(instance), host), source, destination)
     hosts.ask(claims, is_other=host != question.source_host)
     return Facts(

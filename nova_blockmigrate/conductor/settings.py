@@ -55,7 +55,7 @@ def host_facts(conf: cfg.ConfigOpts, db: orm.Session, host: str, now: datetime.d
         reserved_disk_mib=conf.reserved_host_disk_mb,
         ram_allocation_ratio=conf.ram_allocation_ratio,
         disk_allocation_ratio=conf.disk_allocation_ratio,
-        promised_disk_gib=_promised_disk_gib(db, host),
+        enforces_disk_ratio=conf.enforce_disk_allocation_ratio,
         moving=sum(host in (other.source_compute, other.dest_compute) for other in migrations.unfinished(db) if other.holds_slot),
     )
 
@@ -67,6 +67,9 @@ class Claim:
     migration_uuid: str
     memory_mib: int
     disk_bytes: int
+    server_uuid: str
+    disk_gib: int
+    """Virtual size of its local disk."""
 
 
 def claims_on(db: orm.Session, host: str, but: str) -> list[Claim]:
@@ -90,13 +93,14 @@ def _claim(db: orm.Session, migration: models.Migration) -> Claim:
     disk_bytes = guest.allocated_bytes if guest else 0
     if migration.disk_processed:
         disk_bytes = max(0, disk_bytes - migration.disk_processed)
-    return Claim(migration.uuid, instances.get(db, migration.instance_uuid).memory_mib, disk_bytes)
+    instance = instances.get(db, migration.instance_uuid)
+    return Claim(migration.uuid, instance.memory_mib, disk_bytes, instance.uuid, instance.root_gib)
 
 
-def _promised_disk_gib(db: orm.Session, host: str) -> int:
-    coming = {migration.instance_uuid for migration in migrations.unfinished(db) if migration.dest_compute == host}
+def promised_disk_gib(db: orm.Session, host: str, claims: Iterable[Claim]) -> int:
+    """Virtual size of all disks that are on a host, or will be as `claims` on it say."""
     here = {instance.uuid: instance.root_gib for instance in instances.on_host(db, host)}
-    return sum(here.values()) + sum(instances.get(db, uuid).root_gib for uuid in coming - here.keys())
+    return sum(here.values()) + sum(claim.disk_gib for claim in claims if claim.server_uuid not in here)
 
 
 def candidates(conf: cfg.ConfigOpts, db: orm.Session, now: datetime.datetime) -> list[Candidate]:

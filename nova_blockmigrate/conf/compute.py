@@ -29,6 +29,12 @@ OPTIONS = {
         cfg.IntOpt("reserved_host_disk_mb", default=0, min=0, help="Disk of the host that is never given to guests, MiB."),
         cfg.FloatOpt("ram_allocation_ratio", default=1.0, min=0.1, help="How much memory may be promised for each MiB there is."),
         cfg.FloatOpt("disk_allocation_ratio", default=1.0, min=0.1, help="How much disk may be promised for each GiB there is."),
+        cfg.BoolOpt(
+            "enforce_disk_allocation_ratio",
+            default=False,
+            help="Refuse a live migration that would promise more disk than disk_allocation_ratio allows; else that is a warning, "
+            "as disks are sparse. Room for what they occupy now is always required.",
+        ),
         cfg.IntOpt("shutdown_timeout", default=60, min=0, help="Seconds that a guest may take to shut down when it is stopped."),
     ]
 }

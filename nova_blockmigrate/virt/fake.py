@@ -336,7 +336,8 @@ class FakeDriver(ComputeDriver):
 
     def _describe_disk(self, server: Server) -> GuestDisk:
         size_bytes = server.root_gib * GIB
-        layers = [DiskLayer(self._disk_path(server), "qcow2", size_bytes, ALLOCATED_BYTES, 65536, "1.1")]
+        below = "raw" if server.image is not None else ""
+        layers = [DiskLayer(self._disk_path(server), "qcow2", size_bytes, ALLOCATED_BYTES, 65536, "1.1", backing_format=below)]
         if server.image is not None:
             base = server.image
             layers.append(

@@ -21,12 +21,12 @@ from nova_blockmigrate import exceptions, processes
 from nova_blockmigrate.cmd.hostcheck import layouts
 from nova_blockmigrate.cmd.hostcheck.judging import FIRST_PORT, LAST_PORT, HostFacts, Peer, Reach
 from nova_blockmigrate.threads import in_parallel
+from nova_blockmigrate.virt.libvirt import daemon_conf
 
 _PORTS = {"tcp": 16509, "tls": 16514, "ssh": 22}
 CONNECT_S = 2.0
 PROGRAM_S = 10.0
 _ANSWERED = (errno.ECONNREFUSED,)
-_SETTING = re.compile(r"""^\s*(\w+)\s*=\s*["']?([^"'#]*?)["']?\s*(#.*)?$""")
 
 
 def probe(conf: cfg.ConfigOpts, peer: str | None) -> HostFacts:
@@ -86,12 +86,6 @@ def reach(address: str, port: int) -> Reach:
     return Reach.OPEN
 
 
-def parse_settings(text: str) -> tuple[tuple[str, str], ...]:
-    """`name = value` lines of a configuration file of libvirt."""
-    found = (_SETTING.match(line) for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return tuple((match[1], match[2]) for match in found if match)
-
-
 # --- the host --------------------------------------------------------------------------------------------------------
 
 
@@ -110,7 +104,7 @@ def _daemon() -> layouts.Daemon:
 
 def _settings(path: str) -> tuple[tuple[str, str], ...] | None:
     text = _read(path)
-    return None if text is None else parse_settings(text)
+    return None if text is None else tuple(daemon_conf.parse(text).items())
 
 
 def _own_addresses() -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class HostFacts:
     reserved_disk_mib: int = 0
     ram_allocation_ratio: float = 1.0
     disk_allocation_ratio: float = 1.0
+    enforces_disk_ratio: bool = False
     error: str = ""
 
     @property

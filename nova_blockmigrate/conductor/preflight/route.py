@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 
-from nova_blockmigrate.conductor.preflight.facts import Facts, HostFacts
+from nova_blockmigrate.conductor.preflight import certificates
+from nova_blockmigrate.conductor.preflight.certificates import End
+from nova_blockmigrate.conductor.preflight.facts import Facts
 from nova_blockmigrate.conductor.preflight.registry import Answer, check, failed, passed, unknown, warning
-from nova_blockmigrate.survey import Certificate, HostSurvey
+from nova_blockmigrate.survey import HostSurvey
 
 CLOCKS_APART_S = 2.0
-EXPIRES_SOON_S = 14 * 86400.0
 
 
 @check("uri", where="source", title="Migration URI opens")
@@ -62,51 +63,31 @@ def ports(facts: Facts) -> Answer:
 
 @check("tls", where="destination", title="TLS certificates are valid")
 def tls(facts: Facts) -> Answer:
+    """Found beforehand, as libvirt and QEMU say it in the middle of a migration, and not always in words that help."""
     hosts = (facts.source, facts.destination)
-    surveys = [(host, host.survey) for host in hosts if host.survey is not None]
-    if len(surveys) < len(hosts):
+    source, destination = facts.source.survey, facts.destination.survey
+    if source is None or destination is None:
         return unknown("; ".join(host.silence for host in hosts if host.survey is None))
-    if not any(survey.uses_tls for _, survey in surveys):
-        return passed("TLS is not used")
-    now = time.time()
-    wrong = [words for host, survey in surveys for words in _invalid(host, survey, now)]
+    if not source.tls_for:
+        return _in_the_clear(facts, destination)
+    used = certificates.needed(End(facts.source.name, source), End(facts.destination.name, destination))
+    now_s = time.time()
+    wrong = certificates.problems(used, facts.destination.name, now_s)
     if wrong:
         return failed("; ".join(wrong), remedy="install certificates that are valid and name the host as live_migration_uri does")
-    soon = [
-        f"{host.name}: {one.path} expires in {(one.not_after_s - now) / 86400:.0f} days"
-        for host, survey in surveys
-        for one in survey.certificates
-        if one.not_after_s - now < EXPIRES_SOON_S
-    ]
+    soon = certificates.expiring(used, now_s)
     if soon:
         return warning("; ".join(soon), remedy="renew it")
-    return passed(f"{sum(len(survey.certificates) for _, survey in surveys)} certificates are valid")
+    return passed(f"{len(used)} certificates are valid")
 
 
-def _invalid(host: HostFacts, survey: HostSurvey, now: float) -> list[str]:
-    reasons = [(one, why_invalid(one, {host.name, survey.address} - {""}, now)) for one in survey.certificates]
-    if not survey.uses_tls:
-        return [f"{host.name} is not configured for TLS, the other host is"]
-    return [f"{host.name}: {one.path}: {reason}" for one, reason in reasons if reason]
-
-
-def why_invalid(one: Certificate, names: set[str], now: float) -> str:
-    """Why a certificate will not do for a host of these names, in words."""
-    if one.problem:
-        return one.problem
-    if now > one.not_after_s:
-        return f"it expired {(now - one.not_after_s) / 86400:.0f} days ago"
-    if now < one.not_before_s:
-        return "it is not valid yet"
-    if one.is_own and not any(_covers(pattern, name) for pattern in one.names for name in names):
-        return f"it is good for {', '.join(one.names) or 'no name'}, not for {' or '.join(sorted(names))}"
-    return ""
-
-
-def _covers(pattern: str, name: str) -> bool:
-    if pattern.startswith("*."):
-        return name.partition(".")[2].lower() == pattern[2:].lower()
-    return pattern.lower() == name.lower()
+def _in_the_clear(facts: Facts, destination: HostSurvey) -> Answer:
+    if not destination.tls_for:
+        return passed("TLS is not used")
+    return warning(
+        f"{facts.source.name} is not configured for TLS, {facts.destination.name} is: the guest travels in the clear",
+        remedy=f"configure {facts.source.name} as {facts.destination.name}",
+    )
 
 
 @check("clocks", where="conductor", title="Clocks are in step")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from nova_blockmigrate.conductor.preflight.facts import Facts
 from nova_blockmigrate.conductor.preflight.registry import Answer, check, failed, passed, unknown, warning
 
@@ -22,6 +24,34 @@ def chain(facts: Facts) -> Answer:
         return failed(f"the base of {', '.join(odd)} has no hash, so it cannot be verified on {facts.destination.name}")
     files = sum(len(disk.layers) for disk in facts.guest.disks)
     return passed(f"{files} files of {len(facts.guest.disks)} disks read on {facts.source.name}")
+
+
+@check("formats", where="source", title="Formats of base files are recorded")
+def formats(facts: Facts) -> Answer:
+    """A qcow2 file should say what its base is: else each reader guesses from bytes that a guest may have written.
+
+    libvirt guesses for a base without a base of its own only, and refuses to start on any other. The overlay is made anew on
+    the destination, with the format recorded; the files below it are brought as they are.
+    """
+    if facts.guest_survey is None or facts.guest is None:
+        return unknown(facts.source.silence)
+    wrong: list[str] = []
+    unrecorded: list[str] = []
+    for disk in facts.guest.disks:
+        for depth, (layer, base) in enumerate(itertools.pairwise(disk.layers)):
+            read_as = facts.guest_survey.base_formats.get(base.path, base.format)
+            is_brought, has_base = disk.readonly or depth > 0, depth + 2 < len(disk.layers)
+            guessed = f"{layer.path} does not say that {base.path} is {base.format}"
+            if read_as != base.format:
+                wrong.append(f"the guest reads {base.path} as {read_as}, and qemu-img takes it for {base.format}")
+            elif not layer.backing_format:
+                (wrong if is_brought and has_base else unrecorded).append(guessed)
+    remedy = "record it while the server is stopped: qemu-img rebase -u -F FORMAT -b BASE FILE"
+    if wrong:
+        return failed("; ".join(wrong), needed="a format that libvirt need not guess", remedy=remedy)
+    if unrecorded:
+        return warning("; ".join(unrecorded), remedy=remedy)
+    return passed("each file says which format its base has")
 
 
 @check("directory", where="destination", title="Instances directory can be written to")
@@ -86,7 +116,7 @@ def enough_disk(facts: Facts) -> Answer:
 
 @check("disk_promises", where="destination", title="Virtual disks within the over-commit ratio")
 def disk_promises(facts: Facts) -> Answer:
-    """A warning only: it says what may happen once guests fill their disks."""
+    """Mostly a warning: it says what may happen once guests fill their disks. enforce_disk_allocation_ratio forbids it."""
     host = facts.destination
     if host.resources is None:
         return unknown(host.silence)
@@ -94,10 +124,11 @@ def disk_promises(facts: Facts) -> Answer:
     promised = host.promised_disk_gib + facts.disk_gib
     if promised <= limit:
         return passed(f"{promised} GiB of virtual disks on {host.name}, {limit} GiB may be promised")
-    return warning(
-        f"{promised} GiB of virtual disks on {host.name}, disk_allocation_ratio allows {limit} GiB",
-        remedy="guests that fill their disks will find the host full: add disk, or raise disk_allocation_ratio",
-    )
+    found = f"{promised} GiB of virtual disks on {host.name}, disk_allocation_ratio allows {limit} GiB"
+    remedy = "guests that fill their disks will find the host full: add disk, or raise disk_allocation_ratio"
+    if host.enforces_disk_ratio:
+        return failed(found, needed=f"{facts.disk_gib} GiB that are not promised", remedy=remedy)
+    return warning(found, remedy=remedy)
 
 
 def _not_compared(facts: Facts) -> Answer:

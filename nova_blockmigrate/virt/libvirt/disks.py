@@ -29,6 +29,7 @@ def _layer(item: dict[str, Any]) -> DiskLayer:
         allocated_bytes=item.get("actual-size", 0),
         cluster_size_bytes=item.get("cluster-size", 0),
         compat=data.get("compat", "") if item["format"] == "qcow2" else "",
+        backing_format=item.get("backing-filename-format", ""),
     )
 
 

@@ -61,6 +61,7 @@ def survey(host: Host, server: Server) -> GuestSurvey:
             immovable=immovable(tree),
             blockers=_blockers(domain),
             inodes=_inodes(tree),
+            base_formats=base_formats(tree),
             expands_zeroes=expands_zeroes(tree),
         )
 
@@ -84,6 +85,14 @@ def expands_zeroes(tree: Any) -> bool:
     """Whether some disk that is copied would not give zeroed clusters back."""
     drivers = tree.xpath("devices/disk[@type='file' and @device='disk' and not(readonly)]/driver")
     return any(driver.get("discard") != "unmap" for driver in drivers)
+
+
+def base_formats(tree: Any) -> dict[str, str]:
+    """Formats that libvirt has told QEMU, by the file."""
+    found = {}
+    for layer in tree.xpath("devices/disk//backingStore[format and source/@file]"):
+        found[layer.find("source").get("file")] = layer.find("format").get("type", "")
+    return found
 
 
 def _inodes(tree: Any) -> dict[str, int]:

@@ -6,27 +6,24 @@ The port is one of libvirt's migration range, from its upper end (libvirt takes 
 from __future__ import annotations
 
 import os
-import re
 import socket
 from pathlib import Path
 from typing import Any
 
 from nova_blockmigrate.concurrency import native, original
-from nova_blockmigrate.survey import Certificate, HostSurvey
+from nova_blockmigrate.survey import HostSurvey, TlsUser
 from nova_blockmigrate.threads import Task
-from nova_blockmigrate.virt.libvirt import certificates
+from nova_blockmigrate.virt.libvirt import certificates, daemon_conf
 from nova_blockmigrate.virt.libvirt.flags import KNOWN
 from nova_blockmigrate.virt.libvirt.resources import Capabilities
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
 
-QEMU_CONF = "/etc/libvirt/qemu.conf"
 FIRST_PORT, LAST_PORT = 49152, 49215
 LISTEN_S = 4.0
 _PORTS_TRIED = 16
 
 
 def survey(capabilities: Capabilities, settings: TransferSettings, instances_path: str, address: str) -> HostSurvey:
-    with_tls = settings.native_tls or "+tls:" in settings.uri
     port, problem = listen(address)
     return HostSurvey(
         libvirt_uuid=capabilities.host_uuid(),
@@ -37,18 +34,14 @@ def survey(capabilities: Capabilities, settings: TransferSettings, instances_pat
         listening_problem=problem,
         flags=tuple(sorted(name for name, number in KNOWN.items() if number and settings.block_flags & number == number)),
         parallel_connections=settings.parallel_connections,
-        uses_tls=with_tls,
-        certificates=_certificates(settings),
+        tls_for=_tls_for(settings),
+        certificates=certificates.survey(),
     )
 
 
-def _certificates(settings: TransferSettings) -> tuple[Certificate, ...]:
-    found: tuple[Certificate, ...] = ()
-    if "+tls:" in settings.uri:
-        found += certificates.of_libvirt()
-    if settings.native_tls:
-        found += certificates.of_qemu()
-    return found
+def _tls_for(settings: TransferSettings) -> tuple[TlsUser, ...]:
+    chosen = {TlsUser.LIBVIRT: "+tls:" in settings.uri, TlsUser.QEMU: settings.native_tls}
+    return tuple(user for user, encrypts in chosen.items() if encrypts)
 
 
 def why_not_writable(path: str) -> str:
@@ -63,7 +56,7 @@ def why_not_writable(path: str) -> str:
 
 def listen(address: str) -> tuple[int, str]:
     """Accept connections on a free port of the migration range for a few seconds; returns (port, why there is none)."""
-    first, last = migration_ports(Path(QEMU_CONF))
+    first, last = migration_ports(daemon_conf.QEMU)
     module: Any = original("socket")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     problem = f"no port from {first} to {last} is free"
@@ -96,9 +89,5 @@ def _accept(server: Any) -> None:
 
 def migration_ports(qemu_conf: Path) -> tuple[int, int]:
     """First and last port of libvirt's migration range, which disks (NBD) use as well."""
-    try:
-        text = qemu_conf.read_text(errors="replace")
-    except OSError:
-        return FIRST_PORT, LAST_PORT
-    found = {name: int(value) for name, value in re.findall(r"^\s*migration_port_(min|max)\s*=\s*(\d+)", text, re.MULTILINE)}
-    return found.get("min", FIRST_PORT), found.get("max", LAST_PORT)
+    found = daemon_conf.read(qemu_conf)
+    return int(found.get("migration_port_min") or FIRST_PORT), int(found.get("migration_port_max") or LAST_PORT)

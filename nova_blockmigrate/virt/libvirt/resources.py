@@ -12,6 +12,7 @@ from typing import Any
 import libvirt
 from lxml import etree
 
+from nova_blockmigrate.exceptions import HypervisorError
 from nova_blockmigrate.objects import HostResources
 from nova_blockmigrate.virt.libvirt.host import Host
 
@@ -25,32 +26,28 @@ def _parsed_capabilities(xml: str) -> Any:
 
 
 class Capabilities:
-    """libvirt's capabilities of one host: fetched once, as the first time costs libvirt some 100 ms."""
+    """libvirt's capabilities of one host. Asked for each time, which takes libvirt a millisecond once it has them: QEMU may have
+    been changed while we run."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._xml = ""
 
-    def load(self) -> None:
-        if not self._xml:
-            with self._host.errors("describe the host"):
-                self._xml = self._host.connection().getCapabilities()
+    def load(self) -> Any:
+        """The root element. The first time takes libvirt some 100 ms."""
+        with self._host.errors("describe the host"):
+            return _parsed_capabilities(self._host.connection().getCapabilities())
 
     def machine_types(self, arch: str) -> set[str]:
         """Names (and aliases) of the machines that guests of `arch` can have here."""
-        self.load()
-        tree = _parsed_capabilities(self._xml)
-        return {node.text for node in tree.iterfind(f"guest/arch[@name='{arch}']//machine")}
+        return {node.text for node in self.load().iterfind(f"guest/arch[@name='{arch}']//machine")}
 
     def host_uuid(self) -> str:
         """libvirt's UUID of the host."""
-        self.load()
-        return str(_parsed_capabilities(self._xml).findtext("host/uuid", ""))
+        return str(self.load().findtext("host/uuid", ""))
 
     def cpu_info(self) -> str:
         """Nova's `cpu_info`: a JSON object."""
-        self.load()
-        cpu = _parsed_capabilities(self._xml).find("host/cpu")
+        cpu = self.load().find("host/cpu")
         topology = cpu.find("topology")
         return json.dumps(
             {
@@ -76,8 +73,8 @@ def why_cpu_unfit(host: Host, virt_type: str, machine: str, cpu_xml: str) -> str
     try:
         with host.errors("compare CPUs"):
             result = host.connection().compareHypervisorCPU(None, ARCH, machine or None, virt_type, cpu_xml)
-    except Exception as error:  # noqa: BLE001 - a refusal to compare (unknown model, missing feature) is the answer
-        return str(error)
+    except HypervisorError as error:  # a refusal to compare (unknown model, missing feature) is the answer
+        return error.message
     if result == libvirt.VIR_CPU_COMPARE_INCOMPATIBLE:
         return "the hypervisor lacks features of it"
     return ""

@@ -10,6 +10,7 @@ import pytest
 from nova_blockmigrate.cmd.hostcheck import layouts, probing
 from nova_blockmigrate.cmd.hostcheck.judging import CHECKS, HostFacts, Peer, Reach, judge
 from nova_blockmigrate.objects import CheckResult, Finding
+from nova_blockmigrate.virt.libvirt import daemon_conf
 
 PORTS = ((49152, Reach.REFUSED), (49215, Reach.OPEN))
 PEER = Peer("compute2", ("192.0.2.2",), Reach.OPEN, PORTS, "qemu+tcp://compute2/system", host_uuid="b")
@@ -136,7 +137,7 @@ def test_transport_and_port_come_from_the_uri(uri: str, transport: str, port: in
 
 def test_settings_of_libvirt_are_read_without_comments() -> None:
     text = '#auth_tcp = "sasl"\nlisten_tcp = 1\n  auth_tcp = "none"  # closed network\ntls_port="16514"\nbroken\n'
-    assert dict(probing.parse_settings(text)) == {"listen_tcp": "1", "auth_tcp": "none", "tls_port": "16514"}
+    assert daemon_conf.parse(text) == {"listen_tcp": "1", "auth_tcp": "none", "tls_port": "16514"}
 
 
 def test_a_port_without_a_listener_is_refused_and_one_with_is_open() -> None:

@@ -21,7 +21,7 @@ from nova_blockmigrate.objects import (
     HostResources,
     PowerState,
 )
-from nova_blockmigrate.survey import Certificate, GuestSurvey, HostSurvey, Reception, Route
+from nova_blockmigrate.survey import Certificate, CertificateRole, GuestSurvey, HostSurvey, Reception, Route, TlsUser
 
 LAYER = DiskLayer("/d/disk", "qcow2", 1024**3, 100 * 1024**2)
 GUEST = GuestDescription(
@@ -68,11 +68,42 @@ def route(**changes: Any) -> Facts:
     return dataclasses.replace(HEALTHY, route=dataclasses.replace(ROUTE, **changes))
 
 
-def certificate(**changes: Any) -> Facts:
-    good = Certificate("/etc/pki/qemu/server-cert.pem", "", ("compute2",), NOW - DAY, NOW + 365 * DAY)
-    with_tls = survey("compute2", uses_tls=True, certificates=(dataclasses.replace(good, **changes),))
-    facts = destination(survey=with_tls)
-    return dataclasses.replace(facts, source=dataclasses.replace(SOURCE, survey=survey("compute1", uses_tls=True)))
+ROLES = (CertificateRole.AUTHORITY, CertificateRole.SERVER, CertificateRole.CLIENT)
+
+
+def certificates(host: str, changed: CertificateRole | None = None, **changes: Any) -> tuple[Certificate, ...]:
+    """A healthy set, but for one."""
+    good = Certificate("", "", (host,), NOW - DAY, NOW + 365 * DAY, signer="authority", authorities=("authority",))
+    every = [dataclasses.replace(good, role=role, path=f"/etc/pki/qemu/{role}-cert.pem") for role in ROLES]
+    return tuple(dataclasses.replace(one, **changes) if one.role is changed else one for one in every)
+
+
+def with_tls(here: tuple[Certificate, ...], there: tuple[Certificate, ...]) -> Facts:
+    """The source encrypts; whether the destination would, too, makes no difference."""
+    facts = destination(survey=survey("compute2", certificates=there))
+    sending = survey("compute1", tls_for=(TlsUser.QEMU,), certificates=here)
+    return dataclasses.replace(facts, source=dataclasses.replace(SOURCE, survey=sending))
+
+
+def certificate(role: CertificateRole = CertificateRole.SERVER, **changes: Any) -> Facts:
+    """One of the destination's certificates is as said."""
+    return with_tls(certificates("compute1"), certificates("compute2", role, **changes))
+
+
+def client_certificate(**changes: Any) -> Facts:
+    return with_tls(certificates("compute1", CertificateRole.CLIENT, **changes), certificates("compute2"))
+
+
+def chain(*formats: str, recorded: tuple[str, ...], readonly: bool = False, read_as: dict[str, str] | None = None) -> Facts:
+    """A disk of files /0, /1, … of these formats; `recorded`: what each but the last says of the next."""
+    layers = tuple(
+        DiskLayer(f"/{index}", format, 1024**2, 0, sha256="hash", backing_format=below)
+        for index, (format, below) in enumerate(zip(formats, (*recorded, ""), strict=True))
+    )
+    described = dataclasses.replace(GUEST, disks=(GuestDisk("vda", "disk", "file", readonly, layers),))
+    return dataclasses.replace(
+        HEALTHY, guest=described, guest_survey=dataclasses.replace(SURVEY, base_formats=read_as or {}), reception=Reception()
+    )
 
 
 def finding(facts: Facts, check: str) -> Finding:
@@ -136,8 +167,15 @@ OWN_CHECKS = [
     ("tls", certificate(problem="it is missing"), "it is missing"),
     ("tls", certificate(not_after_s=NOW - 2 * DAY), "expired 2 days ago"),
     ("tls", certificate(not_before_s=NOW + DAY), "not valid yet"),
-    ("tls", certificate(names=("compute9", "*.example.org")), "not for compute2"),
-    ("tls", destination(survey=survey("compute2", uses_tls=True)), "compute1 is not configured"),
+    ("tls", certificate(names=("compute9", "*.example.org", "192.0.2.2")), "not for compute2"),
+    ("tls", certificate(signer="another"), "compute1 does not know the authority"),
+    ("tls", certificate(CertificateRole.AUTHORITY, problem="it is missing"), "authority-cert.pem: it is missing"),
+    ("tls", client_certificate(problem="it is missing"), "compute1: /etc/pki/qemu/client-cert.pem: it is missing"),
+    ("tls", client_certificate(signer="another"), "compute2 does not know the authority"),
+    ("formats", chain("qcow2", "qcow2", "raw", recorded=("qcow2", "raw"), read_as={"/1": "raw"}), "reads /1 as raw"),
+    ("formats", chain("qcow2", "qcow2", "qcow2", "raw", recorded=("qcow2", "", "raw")), "/1 does not say that /2 is qcow2"),
+    ("formats", chain("qcow2", "qcow2", "raw", recorded=("", "raw"), readonly=True), "/0 does not say that /1 is qcow2"),
+    ("disk_promises", destination(promised_disk_gib=10, enforces_disk_ratio=True), "11 GiB"),
     ("versions", source(survey=survey("compute1", flags=("VIR_MIGRATE_TUNNELLED", "VIR_MIGRATE_NON_SHARED_INC"))), "tunnel"),
     ("versions", destination(resources=resources("compute2", libvirt_version=7_000_000)), "8.0"),
 ]
@@ -148,6 +186,10 @@ WARNINGS = [
     ("clocks", destination(clock_ahead_s=-3.0), "compute2 is 3.0 s behind"),
     ("queue", destination(moving=1), "1 on compute2"),
     ("tls", certificate(not_after_s=NOW + 3.5 * DAY), "expires in"),
+    ("tls", destination(survey=survey("compute2", tls_for=(TlsUser.QEMU,))), "in the clear"),
+    ("formats", chain("qcow2", "raw", recorded=("",)), "/0 does not say that /1 is raw"),
+    ("formats", chain("qcow2", "qcow2", "raw", recorded=("", "raw")), "/0 does not say that /1 is qcow2"),
+    ("formats", chain("qcow2", "qcow2", "raw", recorded=("qcow2", "")), "/1 does not say that /2 is raw"),
     ("versions", destination(resources=resources("compute2", libvirt_version=8_005_000)), "9.0"),
     ("versions", source(survey=survey("compute1", flags=("VIR_MIGRATE_TLS",))), "GnuTLS"),
     (
@@ -200,6 +242,28 @@ def test_what_cannot_be_known_is_unknown_for_every_check_that_looks_at_a_host() 
     findings = evaluate(facts).findings
     assert {one.result for one in findings if one.where != "conductor"} <= {CheckResult.UNKNOWN, CheckResult.FAILED}
     assert all(one.found for one in findings)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        certificate(),
+        certificate(CertificateRole.CLIENT, problem="it is missing"),
+        with_tls(certificates("compute1", CertificateRole.SERVER, problem="it is missing"), certificates("compute2")),
+        with_tls(
+            certificates("compute1", CertificateRole.CLIENT, problem="it is missing"),
+            certificates("compute2", CertificateRole.SERVER, asks_clients=False),
+        ),
+    ],
+    ids=["all are good", "destination is no client", "source is no server", "clients are not asked"],
+)
+def test_certificates_that_are_not_used_in_this_direction_are_not_judged(facts: Facts) -> None:
+    assert finding(facts, "tls").result is CheckResult.PASSED
+
+
+def test_a_chain_whose_formats_are_recorded_passes() -> None:
+    facts = chain("qcow2", "qcow2", "raw", recorded=("qcow2", "raw"), read_as={"/1": "qcow2", "/2": "raw"})
+    assert finding(facts, "formats").result is CheckResult.PASSED
 
 
 def test_blockers_that_were_not_asked_for_are_no_obstacle() -> None:

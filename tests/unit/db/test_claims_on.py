@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nova_blockmigrate.conductor.settings import claims_on
+from nova_blockmigrate.conductor.settings import claims_on, promised_disk_gib
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.queries import instances, migrations
 
@@ -40,3 +40,16 @@ def test_of_two_that_are_checked_at_the_same_time_only_the_younger_counts_the_ot
 
     assert claimed(but=older) == []
     assert claimed(but=younger) == [(older, 64)]
+
+
+def test_promised_disk_is_of_guests_that_are_there_and_of_those_on_their_way_once() -> None:
+    new_migration("b")
+    arrived = new_migration("b", "post-migrating")
+    with session.reader() as db:
+        claims = claims_on(db, "b", but="none")
+    with session.writer() as db:
+        instances.update(db, next(claim.server_uuid for claim in claims if claim.migration_uuid == arrived), host="b")
+
+    with session.reader() as db:
+        assert promised_disk_gib(db, "b", claims) == 2
+        assert promised_disk_gib(db, "b", []) == 1

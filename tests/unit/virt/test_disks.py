@@ -19,6 +19,7 @@ INFO = json.dumps(
             "actual-size": 200704,
             "cluster-size": 65536,
             "format-specific": {"type": "qcow2", "data": {"compat": "1.1"}},
+            "backing-filename-format": "raw",
         },
         {"filename": "/b", "format": "raw", "virtual-size": 67108864, "actual-size": 15585280},
     ]
@@ -28,7 +29,7 @@ needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qe
 
 def test_a_chain_is_parsed_from_the_top_down() -> None:
     top, base = disks.parse_chain(INFO)
-    assert top == DiskLayer("/i/disk", "qcow2", 1073741824, 200704, 65536, "1.1")
+    assert top == DiskLayer("/i/disk", "qcow2", 1073741824, 200704, 65536, "1.1", backing_format="raw")
     assert base == DiskLayer("/b", "raw", 67108864, 15585280)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import pathlib
 import socket
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from lxml import etree
 
-from nova_blockmigrate.virt.libvirt import certificates, inspect_guest, inspect_host, inspect_route
+from nova_blockmigrate.virt.libvirt import inspect_guest, inspect_host, inspect_route
 
 IMMOVABLE = [
     ("<devices><hostdev mode='subsystem' type='pci'><alias name='hostdev0'/></hostdev></devices>", "hostdev hostdev0"),
@@ -69,20 +65,9 @@ def test_a_directory_that_is_missing_cannot_be_written_to(tmp_path: pathlib.Path
     assert "No such file" in inspect_host.why_not_writable(str(tmp_path / "missing"))
 
 
-def test_a_certificate_is_read_with_its_names_and_times(tmp_path: pathlib.Path) -> None:
-    key, begin = ec.generate_private_key(ec.SECP256R1()), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ignored")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + datetime.timedelta(days=30))
-    signed = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("compute2")]), False).sign(key, hashes.SHA256())
-    path = tmp_path / "server-cert.pem"
-    path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+def test_formats_of_base_files_are_those_that_qemu_was_told() -> None:
+    chain = "<backingStore type='file'><format type='{}'/><source file='{}'/>{}</backingStore>"
+    below = chain.format("qcow2", "/mid", chain.format("raw", "/base", "<backingStore/>"))
+    tree = etree.fromstring(f"<domain><devices><disk type='file'><source file='/top'/>{below}</disk></devices></domain>")
 
-    read = certificates.read(path)
-
-    assert (read.problem, read.names, read.not_after_s - read.not_before_s) == ("", ("compute2",), 30 * 86400)
-
-
-def test_a_certificate_that_is_missing_or_damaged_is_told(tmp_path: pathlib.Path) -> None:
-    assert [one.problem for one in certificates.of_qemu(tmp_path)] == ["it is missing"] * 2
-    (tmp_path / "damaged.pem").write_text("no certificate")
-    assert certificates.read(tmp_path / "damaged.pem").problem
+    assert inspect_guest.base_formats(tree) == {"/mid": "qcow2", "/base": "raw"}
