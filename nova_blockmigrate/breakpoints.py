@@ -39,7 +39,7 @@ class Point:
     """What has happened, and what has not."""
 
 
-_STEPS = ("check", "queue", "prepare_destination", "transfer", "record", "finish_destination", "clean_source", "done")
+_STEPS = ("check", "queue", "prepare_destination", "transfer", "record", "finish_destination", "clean_source")
 _JOBS = {
     "check_source": SOURCE,
     "check_host": DESTINATION,

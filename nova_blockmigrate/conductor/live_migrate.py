@@ -89,7 +89,6 @@ class LiveMigrateTask:
             "record": self._record,
             "finish_destination": self._finish_destination,
             "clean_source": self._clean_source,
-            "done": self._done,
         }
         self.checked = threading.Event()
         """Set when the checks are over, one way or the other."""
@@ -137,7 +136,7 @@ class LiveMigrateTask:
             actions.end_open_events(db, migration.instance_uuid, migration.request_id, "Success")
             if step.name == "record":
                 self._move_instance(db, migration)
-            if following is step:
+            if following.status.is_final:
                 columns |= self._over(db, migration, None)
             elif following.event:
                 host = _host_of(following, migration, columns) or self._conf.host
@@ -224,9 +223,6 @@ class LiveMigrateTask:
 
     def _clean_source(self, migration: models.Migration) -> Columns:
         self._ask(migration, Where.SOURCE, "clean_source", {"guest": migration.guest}, patience_s=None)
-        return {}
-
-    def _done(self, migration: models.Migration) -> Columns:
         return {}
 
     # --- back -------------------------------------------------------------------------------------------------------

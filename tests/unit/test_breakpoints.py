@@ -32,7 +32,7 @@ def used_names() -> set[str]:
 
 def expanded(name: str) -> set[str]:
     values = {
-        "{step.name}": [step.name for step in steps.STEPS],
+        "{step.name}": [step.name for step in steps.STEPS if not step.status.is_final],
         "{job}": sorted(MigrationJobs.NAMES),
         "{kind}": breakpoints.KINDS,
         "{artefact.kind}": breakpoints.KINDS,

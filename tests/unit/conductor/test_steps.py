@@ -18,7 +18,7 @@ def test_nothing_after_the_point_of_no_return_has_an_undo() -> None:
 
 def test_every_step_has_its_work_and_every_job_of_a_host_exists_there() -> None:
     for step in STEPS:
-        assert hasattr(LiveMigrateTask, f"_{step.name}")
+        assert step.status.is_final or hasattr(LiveMigrateTask, f"_{step.name}")
         if step.where is not Where.CONDUCTOR:
             assert step.name in MigrationJobs.NAMES
             assert step.undo is None or step.undo in MigrationJobs.NAMES
