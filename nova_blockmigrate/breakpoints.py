@@ -53,7 +53,7 @@ _JOBS = {
     "finish_destination": DESTINATION,
     "clean_source": SOURCE,
 }
-KINDS = ("directory", "file", "domain")
+KINDS = ("directory", "file", "domain", "base")
 """Kinds of artefacts whose making and unmaking has points of its own."""
 
 POINTS = (

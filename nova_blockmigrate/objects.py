@@ -169,6 +169,8 @@ class DiskLayer:
     file_size_bytes: int = 0
     backing_format: str = ""
     """Format of the file below it, as this one's header says; empty: it says none, or there is none below."""
+    features: tuple[str, ...] = ()
+    """What else an equal file must be created with, as qemu-img's options: "lazy_refcounts=on", …"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +184,8 @@ class GuestDisk:
     """libvirt's: "file", "block", "network", …"""
     readonly: bool
     layers: tuple[DiskLayer, ...] = ()
+    problem: str = ""
+    """Why it cannot be moved, in words; empty when it can."""
 
     @property
     def is_local_file(self) -> bool:
@@ -191,6 +195,11 @@ class GuestDisk:
     def is_copied(self) -> bool:
         """Whether the transfer mirrors it: what the guest writes to and lies on the host itself."""
         return self.is_local_file and not self.readonly
+
+    @property
+    def unchanging_layers(self) -> tuple[DiskLayer, ...]:
+        """Those that nobody writes to: of a medium all, of other disks all below the first."""
+        return self.layers[0 if self.readonly else 1 :] if self.is_local_file else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,6 +217,16 @@ class GuestDescription:
     """The migratable XML of the domain."""
     machine_type: str = ""
     cpu_model: str = ""
+    boot_files: tuple[DiskLayer, ...] = ()
+    """Kernel, initial ramdisk and the like, which QEMU reads whenever the guest starts."""
+    nvram: DiskLayer | None = None
+    """Where its firmware keeps its variables: QEMU carries their content along in the memory stream."""
+
+    @property
+    def unchanging_files(self) -> tuple[DiskLayer, ...]:
+        """All files that must lie at the destination as they are here, each once."""
+        layers = [layer for disk in self.disks for layer in disk.unchanging_layers]
+        return tuple({layer.path: layer for layer in [*layers, *self.boot_files]}.values())
 
     @property
     def allocated_bytes(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import pathlib
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -66,11 +65,15 @@ class ComputeManager:
     def force_complete(self, context: RequestContext, migration_uuid: str) -> None:
         self._migrations.force_complete(migration_uuid)
 
-    def serve_base(self, context: RequestContext, path: str) -> tuple[str, str]:
-        """Serve a base file of ours to another host, until `end_serve_base`; returns (token, URI)."""
-        base_directory = pathlib.Path(self._conf.instances_path) / "_base"
-        if not pathlib.Path(path).resolve().is_relative_to(base_directory.resolve()):
-            raise exceptions.Invalid(f"{path} is not in {base_directory}: only base images are served to other hosts.")
+    def serve_base(self, context: RequestContext, server: Primitive, path: str) -> tuple[str, str]:
+        """Serve a file that a guest of ours only reads to another host, until `end_serve_base`; returns (token, URI).
+
+        :raises Invalid: it is no such file: nothing else of this host is shown to others.
+        """
+        typed = from_primitive(Server, server)
+        guest = concurrency.run_native(self._driver.check_can_live_migrate_source, typed)
+        if path not in {layer.path for layer in guest.unchanging_files}:
+            raise exceptions.Invalid(f"{path} is not served to other hosts: server {typed.uuid} does not read it, or writes to it.")
         address = self._conf.libvirt.live_migration_inbound_addr or self._conf.my_ip
         stack = contextlib.ExitStack()
         uri = concurrency.run_native(stack.enter_context, self._driver.serve_base(path, address))

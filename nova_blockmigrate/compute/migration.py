@@ -241,7 +241,7 @@ class MigrationJobs:
 
     def _fetch_base(self, context: RequestContext, plan: MigrationPlan, source_path: str, sha256: str, path: str) -> int:
         LOG.info("%s base image %s is not here: bringing it from %s", plan.label, path, plan.source_host)
-        token, uri = self._peers.serve_base(context, plan.source_host, source_path)
+        token, uri = self._peers.serve_base(context, plan.source_host, to_primitive(plan.server), source_path)
         try:
             fetched = concurrency.run_native(self._driver.fetch_base, uri, sha256, path)
             breakpoints.reached("prepare.base_fetched")

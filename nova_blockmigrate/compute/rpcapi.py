@@ -67,9 +67,9 @@ class ComputeAPI:
         answer: str = self._call(context, host, "get_console_output", 30, server=server, max_bytes=max_bytes)
         return answer
 
-    def serve_base(self, context: RequestContext, host: str, path: str) -> tuple[str, str]:
-        """Have `host` serve a base file; returns (token, URI)."""
-        token, uri = self._call(context, host, "serve_base", 30, path=path)
+    def serve_base(self, context: RequestContext, host: str, server: dict[str, Any], path: str) -> tuple[str, str]:
+        """Have `host` serve a file that a server of it only reads; returns (token, URI)."""
+        token, uri = self._call(context, host, "serve_base", 30, server=server, path=path)
         return token, uri
 
     def end_serve_base(self, context: RequestContext, host: str, token: str) -> None:

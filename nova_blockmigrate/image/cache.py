@@ -1,7 +1,7 @@
 """Base images of a host: `<instances_path>/_base/<sha1 of the image's id>`, made once, complete or not there at all.
 
 A base is made in a temporary file, brought to disk, and renamed. Requests for the same one, from this process or others,
-wait for the first. Its hash is written down beside it (`manifest`) when it is made, so that a migration need not read it.
+wait for the first. Its hash is written down (`manifest`) when it is made, so that a migration need not read it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from nova_blockmigrate import processes
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
-from nova_blockmigrate.image import manifest
+from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.source import LocalDirectory
 from nova_blockmigrate.objects import ImageRef
 
@@ -38,23 +38,27 @@ class Base:
 class BaseImages:
     """The cache of one host."""
 
-    def __init__(self, instances_path: str, source: LocalDirectory, force_raw: bool, host: str) -> None:
+    def __init__(self, instances_path: str, source: LocalDirectory, manifests: Manifests, force_raw: bool, host: str) -> None:
         self._directory = os.path.join(instances_path, BASE_DIRECTORY)
-        self._source, self._force_raw, self._host = source, force_raw, host
+        self._source, self._manifests, self._force_raw, self._host = source, manifests, force_raw, host
+
+    def path_of(self, image: ImageRef) -> str:
+        """Where the base of an image lies, or would."""
+        return os.path.join(self._directory, hashlib.sha1(image.id.encode(), usedforsecurity=False).hexdigest())
 
     def base_for(self, image: ImageRef) -> Base:
         """The base of an image, made when it is missing.
 
         :raises ImageNotFound, StorageError: the image is not there, is damaged, or cannot be converted.
         """
-        path = os.path.join(self._directory, hashlib.sha1(image.id.encode(), usedforsecurity=False).hexdigest())
+        path = self.path_of(image)
         file_format = "raw" if self._force_raw else image.disk_format
-        if manifest.recorded(path):
+        if self._manifests.recorded(path):
             return Base(path, file_format)
         with making(path):
             if not os.path.exists(path):
                 self._make(image, path, file_format)
-            manifest.sha256_of(path)
+            self._manifests.sha256_of(path)
         return Base(path, file_format)
 
     def _make(self, image: ImageRef, path: str, file_format: str) -> None:
@@ -66,13 +70,22 @@ class BaseImages:
             run_or_fail([*command, part], CONVERT_TIMEOUT_S, f"make the base of image {image.id}", self._host)
 
 
-def file_hash(path: str, host: str) -> str:
+def is_cached(path: str) -> bool:
+    """Whether a file lies in a cache of base images, where it stays for the next guest."""
+    return is_cache(os.path.dirname(path))
+
+
+def is_cache(directory: str) -> bool:
+    return os.path.basename(directory) == BASE_DIRECTORY
+
+
+def file_hash(manifests: Manifests, path: str, host: str) -> str:
     """Hash of a layer's file.
 
     :raises StorageError: it cannot be read.
     """
     try:
-        return manifest.sha256_of(path)
+        return manifests.sha256_of(path)
     except OSError as error:
         raise StorageError(host=host, action=f"read {path}", reason=str(error)) from error
 
@@ -93,7 +106,7 @@ def completing(path: str) -> Iterator[str]:
 
 def companions(path: str) -> tuple[str, ...]:
     """Files that may lie beside one that was brought here."""
-    return path + PART_SUFFIX, path + manifest.SUFFIX, path + LOCK_SUFFIX
+    return path + PART_SUFFIX, path + LOCK_SUFFIX
 
 
 _locks: dict[str, Any] = {}
@@ -101,12 +114,28 @@ _locks: dict[str, Any] = {}
 
 @contextlib.contextmanager
 def making(path: str) -> Iterator[None]:
-    """Only one maker of a file at a time, on this host; others wait. Makes the directory, too."""
+    """Only one maker (or remover) of a file at a time, on this host; others wait. Makes the directory, too.
+
+    The lock is a file beside it, which goes with the lock: who gets a lock on one that was removed meanwhile begins again.
+    """
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    lock = _locks.setdefault(path, native.threading.Lock())
-    with lock, open(path + LOCK_SUFFIX, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    with _locks.setdefault(path, native.threading.Lock()):
+        descriptor = _locked(path + LOCK_SUFFIX)
+        try:
+            yield
+        finally:
+            _unlink(path + LOCK_SUFFIX)
+            os.close(descriptor)
+
+
+def _locked(path: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)
 
 
 def run_or_fail(command: list[str], timeout_s: float, action: str, host: str) -> None:

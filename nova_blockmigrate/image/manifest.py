@@ -1,48 +1,62 @@
-"""Hashes of files that nobody writes to, kept in a small file beside each, so that each is computed once.
+"""Hashes of files that nobody writes to, kept in a directory of their own, so that each is computed once.
 
-A manifest is believed as long as the file's inode, size, modification and change times are those that it names.
+A manifest is believed as long as the file's device, inode, size, modification and change times are those that it names.
+They do not lie beside the files: those belong to others, and may be in places where nothing can be written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 from typing import Any
 
-SUFFIX = ".sha256.json"
 
+class Manifests:
+    """The known hashes of one host."""
 
-def sha256_of(path: str) -> str:
-    """Hash of a file's bytes: from its manifest when that still fits, else computed and written down."""
-    known = recorded(path)
-    return known or record(path, compute(path))
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
 
+    def sha256_of(self, path: str) -> str:
+        """Hash of a file's bytes: from its manifest when that still fits, else computed and written down."""
+        known = self.recorded(path)
+        return known or self.record(path, compute(path))
 
-def recorded(path: str) -> str:
-    """The hash in the manifest, when that fits the file; else an empty string."""
-    try:
-        with open(path + SUFFIX, encoding="ascii") as file:
-            manifest = json.load(file)
-        return str(manifest["sha256"]) if manifest["identity"] == _identity(path) else ""
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return ""
+    def recorded(self, path: str) -> str:
+        """The hash in the manifest, when that fits the file; else an empty string."""
+        try:
+            with open(self._manifest_of(path), encoding="utf-8") as file:
+                manifest = json.load(file)
+            return str(manifest["sha256"]) if manifest["identity"] == _identity(path) else ""
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return ""
 
+    def record(self, path: str, sha256: str) -> str:
+        """Write the manifest of a file; returns the hash. Where that is not allowed, or there is no room, it is left."""
+        manifest = self._manifest_of(path)
+        part = f"{manifest}.{os.getpid()}.part"
+        try:
+            os.makedirs(self._directory, exist_ok=True)
+            with open(part, "w", encoding="utf-8") as file:
+                json.dump({"path": path, "sha256": sha256, "identity": _identity(path)}, file)
+            os.replace(part, manifest)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC):
+                raise
+        return sha256
 
-def record(path: str, sha256: str) -> str:
-    """Write the manifest of a file; returns the hash. Where that is not allowed (read-only), it is left."""
-    part = f"{path}{SUFFIX}.{os.getpid()}.part"
-    try:
-        with open(part, "w", encoding="ascii") as file:
-            json.dump({"sha256": sha256, "identity": _identity(path)}, file)
-        os.replace(part, path + SUFFIX)
-    except PermissionError:
-        pass
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-    return sha256
+    def prune(self) -> None:
+        """Forget files that are gone."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._directory):
+                if not _is_of_a_file(entry.path):
+                    os.unlink(entry.path)
+
+    def _manifest_of(self, path: str) -> str:
+        return os.path.join(self._directory, hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:32] + ".json")
 
 
 def compute(path: str) -> str:
@@ -53,4 +67,12 @@ def compute(path: str) -> str:
 
 def _identity(path: str) -> list[Any]:
     status = os.stat(path)
-    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _is_of_a_file(manifest: str) -> bool:
+    try:
+        with open(manifest, encoding="utf-8") as file:
+            return os.path.exists(json.load(file)["path"])
+    except (ValueError, KeyError, TypeError):
+        return False

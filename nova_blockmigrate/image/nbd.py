@@ -6,8 +6,10 @@ Served raw, whatever the file's format: the bytes are the file's, so that its ha
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import subprocess
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,65 +17,106 @@ from nova_blockmigrate import concurrency, processes
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
 from nova_blockmigrate.image import manifest
-from nova_blockmigrate.image.cache import completing, file_hash, making, run_or_fail
+from nova_blockmigrate.image.cache import completing, run_or_fail
+from nova_blockmigrate.image.manifest import Manifests
 
 FETCH_TIMEOUT_S = 6 * 3600.0
 START_TIMEOUT_S = 10.0
+IDLE_LIMIT_S = 300.0
+"""How long a file is served to nobody: a destination that died does not say that it needs no more."""
 CLIENTS = 8
+PKI = "/etc/pki/qemu"
+"""Where QEMU's certificates are: those that its migrations use, too."""
 _ATTEMPTS = 5
+_ESTABLISHED = "01"
 
 
-@contextlib.contextmanager
-def serve(path: str, address: str, host: str) -> Iterator[str]:
-    """Serve a file read-only at a free port of `address`; yields its URI. Ends on exit, and with this process.
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """How a host gives and takes base files."""
 
-    :raises StorageError: the file cannot be served.
-    """
-    try:
-        open(path, "rb").close()  # qemu-nbd listens before it looks
-    except OSError as error:
-        raise StorageError(host=host, action=f"serve {path}", reason=str(error)) from error
-    server = _Server(path, address, host)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
+    host: str
+    manifests: Manifests
+    tls: bool = False
+    limit_bytes_s: int = 0
+    """What a file may take of the network; 0: all that it can get."""
+    pki: str = PKI
 
+    @contextlib.contextmanager
+    def serve(self, path: str, address: str, idle_limit_s: float = IDLE_LIMIT_S) -> Iterator[str]:
+        """Serve a file read-only at a free port of `address`; yields its URI. Ends on exit, with this process, and when
+        nobody was connected for `idle_limit_s` seconds.
 
-def fetch(uri: str, sha256: str, path: str, host: str) -> int:
-    """Copy a served file to `path`, sparse, verified and on disk, or leave nothing; returns the bytes that it takes here.
+        :raises StorageError: the file cannot be served.
+        """
+        try:
+            open(path, "rb").close()  # qemu-nbd listens before it looks
+        except OSError as error:
+            raise StorageError(host=self.host, action=f"serve {path}", reason=str(error)) from error
+        credentials = self._credentials("server") if self.tls else []
+        server = _Server(path, address, credentials, idle_limit_s, self.host)
+        try:
+            port = server.start()
+            where = f"{_bracketed(address)}:{port}"
+            yield f"nbds://{where}/?tls-hostname={urllib.parse.quote(self.host)}" if self.tls else f"nbd://{where}"
+        finally:
+            server.stop()
 
-    :raises StorageError: it could not be copied, or is not the file that was asked for.
-    """
-    with making(path):
-        if os.path.exists(path) and file_hash(path, host) == sha256:
-            return 0
+    def fetch(self, uri: str, sha256: str, path: str) -> int:
+        """Copy a served file to `path`, sparse, verified and on disk, or leave nothing; returns the bytes that it takes here.
+        The caller holds `cache.making(path)`.
+
+        :raises StorageError: it could not be copied, or is not the file that was asked for.
+        """
         with completing(path) as part:
-            command = ["qemu-img", "convert", "-f", "raw", "-O", "raw", "-W", uri, part]
-            run_or_fail(command, FETCH_TIMEOUT_S, f"fetch {path} from {uri}", host)
+            run_or_fail(self._copying(uri, part), FETCH_TIMEOUT_S, f"fetch {path} from {uri}", self.host)
             found = manifest.compute(part)
             if found != sha256:
-                raise StorageError(host=host, action=f"fetch {path}", reason=f"its sha256 is {found}, expected {sha256}")
-        manifest.record(path, sha256)
-    return os.stat(path).st_blocks * 512
+                raise StorageError(host=self.host, action=f"fetch {path}", reason=f"its sha256 is {found}, expected {sha256}")
+        self.manifests.record(path, sha256)
+        return os.stat(path).st_blocks * 512
+
+    def _copying(self, uri: str, target: str) -> list[str]:
+        """
+        :raises StorageError: the source offers it otherwise than this host wants it: encrypted or not.
+        """
+        parsed = urllib.parse.urlsplit(uri)
+        if (parsed.scheme == "nbds") != self.tls:
+            reason = "one host has live_migration_with_native_tls on, the other off: set it alike on all hosts"
+            raise StorageError(host=self.host, action=f"fetch from {uri}", reason=reason)
+        # (a copy must not outlive the service that wants it)
+        command = ["setpriv", "--pdeathsig", "KILL", "qemu-img", "convert", "-O", "raw", "-W"]
+        command += ["-r", str(self.limit_bytes_s)] if self.limit_bytes_s else []
+        if not self.tls:
+            return [*command, "-f", "raw", uri, target]
+        name = urllib.parse.parse_qs(parsed.query)["tls-hostname"][0]
+        server = f"file.driver=nbd,file.server.type=inet,file.server.host={parsed.hostname},file.server.port={parsed.port}"
+        source = f"driver=raw,{server},file.tls-creds=tls0,file.tls-hostname={name}"
+        return [*command, *self._credentials("client"), "--image-opts", source, target]
+
+    def _credentials(self, endpoint: str) -> list[str]:
+        return ["--object", f"tls-creds-x509,id=tls0,endpoint={endpoint},dir={self.pki},verify-peer=yes"]
 
 
 class _Server:
     """One qemu-nbd. A native thread of its own starts it and lives as long as it: the kernel ends a process with
     `--pdeathsig` when the *thread* that started it ends, so the caller's thread must not be that one."""
 
-    def __init__(self, path: str, address: str, host: str) -> None:
+    def __init__(self, path: str, address: str, credentials: list[str], idle_limit_s: float, host: str) -> None:
         self._path, self._address, self._host = path, address, host
+        self._credentials = [*credentials, "--tls-creds", "tls0"] if credentials else []
+        self._idle_limit_s = idle_limit_s
         self._started = native.queue.Queue()
         self._stop = native.threading.Event()
         self._thread = native.threading.Thread(target=self._live, name="qemu-nbd", daemon=True)
 
-    def start(self) -> str:
+    def start(self) -> int:
+        """The port."""
         self._thread.start()
         answer = self._started.get()
         if isinstance(answer, Exception):
             raise answer
-        return f"nbd://{_bracketed(self._address)}:{answer}"
+        return int(answer)
 
     def stop(self) -> None:
         self._stop.set()
@@ -86,9 +129,18 @@ class _Server:
             self._started.put(error)
             return
         self._started.put(port)
-        self._stop.wait()
+        self._wait_until_unused(port)
         process.kill()
         process.wait()
+
+    def _wait_until_unused(self, port: int) -> None:
+        clock = native.time.monotonic
+        unused_since = clock()
+        while not self._stop.wait(min(self._idle_limit_s / 4, 15.0)):
+            if _is_connected(port):
+                unused_since = clock()
+            elif clock() - unused_since > self._idle_limit_s:
+                return
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
         reason = ""
@@ -102,7 +154,17 @@ class _Server:
         raise StorageError(host=self._host, action=f"serve {self._path} at {self._address}", reason=reason)
 
     def _command(self, port: int) -> list[str]:
-        serve_it = ["qemu-nbd", "--read-only", "--persistent", f"--shared={CLIENTS}", "-f", "raw", "-b", self._address]
+        serve_it = [
+            "qemu-nbd",
+            "--read-only",
+            "--persistent",
+            f"--shared={CLIENTS}",
+            *self._credentials,
+            "-f",
+            "raw",
+            "-b",
+            self._address,
+        ]
         return ["setpriv", "--pdeathsig", "KILL", *serve_it, "-p", str(port), self._path]
 
 
@@ -121,6 +183,16 @@ def _listens(address: str, port: int, pid: int) -> bool:
                 return True
         if processes.ends_within(pid, 0.005):
             return False
+    return False
+
+
+def _is_connected(port: int) -> bool:
+    """Whether a TCP connection to the local port is open."""
+    for name in ("/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"):
+        with contextlib.suppress(FileNotFoundError), open(name, encoding="ascii") as table:
+            for _, local, _, state, *_ in map(str.split, table.readlines()[1:]):
+                if state == _ESTABLISHED and int(local.rpartition(":")[2], 16) == port:
+                    return True
     return False
 
 

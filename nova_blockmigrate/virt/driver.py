@@ -220,7 +220,9 @@ class ComputeDriver(abc.ABC):
 
     @abc.abstractmethod
     def fetch_base(self, uri: str, sha256: str, path: str) -> int:
-        """Copy from a URI of `serve_base` to `path` (complete and verified, or not there at all); returns bytes brought."""
+        """Copy from a URI of `serve_base` to `path` (complete and verified, or not there at all); returns bytes brought.
+
+        Called by `pre_live_migration` (through `fetch_base`) for one path at a time."""
 
 
 def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:

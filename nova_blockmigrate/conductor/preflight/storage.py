@@ -19,7 +19,8 @@ def chain(facts: Facts) -> Answer:
         return failed(facts.guest_survey.chain_problem, remedy=f"restore that file on {facts.source.name}")
     if facts.guest is None:
         return unknown(facts.source.silence)
-    odd = [disk.target_dev for disk in facts.guest.disks if disk.is_copied and not all(layer.sha256 for layer in disk.layers[1:])]
+    sound = [disk for disk in facts.guest.disks if not disk.problem]
+    odd = [disk.target_dev for disk in sound if not all(layer.sha256 for layer in disk.unchanging_layers)]
     if odd:
         return failed(f"the base of {', '.join(odd)} has no hash, so it cannot be verified on {facts.destination.name}")
     files = sum(len(disk.layers) for disk in facts.guest.disks)
@@ -54,6 +55,19 @@ def formats(facts: Facts) -> Answer:
     return passed("each file says which format its base has")
 
 
+@check("layout", where="source", title="Disks have a layout that can be carried over")
+def layout(facts: Facts) -> Answer:
+    """Files of any depth and place can; what is shared with others, encrypted or no file of the host cannot, nor what a copy
+    would lose."""
+    if facts.guest is None:
+        return unknown(facts.source.silence)
+    problems = [f"{disk.target_dev}: {disk.problem}" for disk in facts.guest.disks if disk.problem]
+    if problems:
+        return failed("; ".join(problems), remedy="change or detach those disks, or move the server by other means")
+    formats = sorted({layer.format for disk in facts.guest.disks for layer in disk.layers})
+    return passed(f"{len(facts.guest.disks)} disks, {' and '.join(formats) or 'no'} files")
+
+
 @check("directory", where="destination", title="Instances directory can be written to")
 def directory(facts: Facts) -> Answer:
     survey = facts.destination.survey
@@ -84,7 +98,7 @@ def not_shared(facts: Facts) -> Answer:
     return passed(f"{facts.destination.name} sees none of the guest's disk files")
 
 
-@check("files", where="destination", title="Instance directory is free")
+@check("files", where="destination", title="Names of the guest's files are free")
 def files(facts: Facts) -> Answer:
     if facts.reception is None:
         return _not_compared(facts)

@@ -22,7 +22,7 @@ warning does not. The report is kept with the migration, and can be had without 
 
 A check changes nothing. What it needs from a host is read there; two things are left to see: for at most four
 seconds the destination listens on a port of the migration range, so that the source can try to connect; and the hash of a base
-image whose file is new or was touched is computed again and kept beside it.
+image whose file is new or was touched is computed again and kept in `state_path`.
 
 """
 TRAPS_TITLE = """

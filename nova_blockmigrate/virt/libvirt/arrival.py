@@ -29,7 +29,9 @@ def settle_in(host: Host, plan: MigrationPlan) -> TransferProgress | None:
         if not domain.isPersistent():
             host.connection().defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
         xml = migratable_xml(domain)
-    written = [disk.path for disk in DomainFacts(xml).disks if disk.source_type == "file" and disk.path and not disk.readonly]
+    facts = DomainFacts(xml)
+    written = [disk.path for disk in facts.disks if disk.source_type == "file" and disk.path and not disk.readonly]
+    written += [path for path in facts.nvram[:1] if path]
     in_parallel([functools.partial(disks.flush, [path]) for path in written])
     return _final_figures(domain)
 

@@ -30,11 +30,30 @@ def _layer(item: dict[str, Any]) -> DiskLayer:
         cluster_size_bytes=item.get("cluster-size", 0),
         compat=data.get("compat", "") if item["format"] == "qcow2" else "",
         backing_format=item.get("backing-filename-format", ""),
+        features=_features(data) if item["format"] == "qcow2" else (),
     )
+
+
+def _features(data: dict[str, Any]) -> tuple[str, ...]:
+    """Options of qcow2, where they differ from what qemu-img takes by itself."""
+    options = [f"{name}=on" for name in ("lazy_refcounts", "extended_l2") if data.get(name.replace("_", "-"))]
+    if data.get("refcount-bits", 16) != 16:
+        options.append(f"refcount_bits={data['refcount-bits']}")
+    if data.get("compression-type", "zlib") != "zlib":
+        options.append(f"compression_type={data['compression-type']}")
+    return tuple(options)
 
 
 def read_chain(path: str, format_hint: str, host: str) -> tuple[DiskLayer, ...]:
     """The backing chain of a disk that a guest may be using, without hashes.
+
+    :raises StorageError: a file of the chain is missing or cannot be read.
+    """
+    return parse_chain(chain_info(path, format_hint, host))
+
+
+def chain_info(path: str, format_hint: str, host: str) -> bytes:
+    """What qemu-img says of a backing chain, in JSON.
 
     :raises StorageError: a file of the chain is missing or cannot be read.
     """
@@ -43,7 +62,7 @@ def read_chain(path: str, format_hint: str, host: str) -> tuple[DiskLayer, ...]:
     done = processes.run([*command, path], QEMU_IMG_TIMEOUT_S)
     if done.returncode != 0:
         raise StorageError(host=host, action=f"read the chain of {path}", reason=done.failure)
-    return parse_chain(done.stdout)
+    return done.stdout
 
 
 def creation_command(path: str, layer: DiskLayer, backing: DiskLayer | None) -> list[str]:
@@ -56,6 +75,7 @@ def creation_command(path: str, layer: DiskLayer, backing: DiskLayer | None) -> 
     if layer.format == "qcow2":
         options += [f"cluster_size={layer.cluster_size_bytes}"] if layer.cluster_size_bytes else []
         options += [f"compat={layer.compat}"] if layer.compat else []
+        options += layer.features
     command = ["qemu-img", "create", "-q", "-f", layer.format]
     command += ["-o", ",".join(options)] if options else []
     command += ["-u", "-b", backing.path, "-F", backing.format] if backing else []

@@ -37,6 +37,11 @@ class DomainDisk:
     readonly: bool
     path: str
     format: str
+    shareable: bool = False
+    transient: bool = False
+    encrypted: bool = False
+    names_backing: bool = False
+    """The XML itself names the files below it, instead of leaving that to the file's own header."""
 
 
 def instance_directory(instances_path: str, uuid: str) -> PurePath:
@@ -165,9 +170,29 @@ class DomainFacts:
 
     @property
     def character_files(self) -> tuple[str, ...]:
-        """Files that serial ports and consoles write to, each once."""
-        nodes = self._tree.xpath("devices/*[self::serial or self::console][@type='file']/source")
-        return tuple(dict.fromkeys(node.get("path", "") for node in nodes))
+        """Files and sockets that QEMU makes for serial ports, consoles and channels, each once."""
+        kinds = "self::serial or self::console or self::parallel or self::channel"
+        paths = f"devices/*[{kinds}][@type='file']/source/@path | devices/*[{kinds}]/log/@file"
+        sockets = f"devices/*[{kinds}][@type='unix']/source[@mode='bind']/@path"
+        return tuple(dict.fromkeys(map(str, self._tree.xpath(f"{paths} | {sockets}"))))
+
+    @property
+    def boot_files(self) -> tuple[str, ...]:
+        """Files that QEMU reads at each start, and that belong to no package: kernel, initial ramdisk, tables."""
+        return tuple(dict.fromkeys(str(path).strip() for path in self._tree.xpath(_BOOT_FILES)))
+
+    @property
+    def nvram(self) -> tuple[str, str]:
+        """Path and format of the file with the firmware's variables; empty when there is none."""
+        node = self._tree.find("os/nvram")
+        if node is None or node.get("type", "file") != "file":
+            return "", ""
+        source = node.find("source")
+        path = (node.text or "").strip() if source is None else source.get("file", "")
+        return path, node.get("format", "raw")
+
+
+_BOOT_FILES = "os/kernel/text() | os/initrd/text() | os/dtb/text() | os/acpi/table/text()"
 
 
 def _read_disk(node: Any) -> DomainDisk:
@@ -180,6 +205,10 @@ def _read_disk(node: Any) -> DomainDisk:
         readonly=node.find("readonly") is not None or node.get("device") == "cdrom",
         path=path,
         format="" if driver is None else driver.get("type", ""),
+        shareable=node.find("shareable") is not None,
+        transient=node.find("transient") is not None,
+        encrypted=node.find(".//encryption") is not None,
+        names_backing=node.find("backingStore[@type]") is not None,
     )
 
 

@@ -11,8 +11,9 @@ from oslo_log import log
 
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import ConfigurationError
-from nova_blockmigrate.image import nbd
 from nova_blockmigrate.image.cache import BaseImages
+from nova_blockmigrate.image.manifest import Manifests
+from nova_blockmigrate.image.nbd import Exchange
 from nova_blockmigrate.image.source import LocalDirectory
 from nova_blockmigrate.objects import (
     GuestDescription,
@@ -43,6 +44,7 @@ from nova_blockmigrate.virt.libvirt import (
     resources,
     spawn,
 )
+from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.describe import describe
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
@@ -59,6 +61,8 @@ class LibvirtDriver(ComputeDriver):
 
     host: Host
     images: BaseImages
+    manifests: Manifests
+    exchange: Exchange
     capabilities: resources.Capabilities
     domain_settings: domain_xml.DomainSettings
     transfer_settings: TransferSettings
@@ -85,8 +89,12 @@ class LibvirtDriver(ComputeDriver):
         self.capabilities.load()
         self.domain_settings = self._domain_settings()
         os.makedirs(self.instances_path, exist_ok=True)
-        source = LocalDirectory(self.conf.image.local_directory, host)
-        self.images = BaseImages(self.instances_path, source, self.conf.force_raw_images, host)
+        self.manifests = Manifests(os.path.join(self.conf.state_path, "manifests"))
+        self.manifests.prune()
+        source = LocalDirectory(self.conf.image.local_directory, self.manifests, host)
+        self.images = BaseImages(self.instances_path, source, self.manifests, self.conf.force_raw_images, host)
+        limit_bytes_s = self.transfer_settings.bandwidth_mib * 1024**2
+        self.exchange = Exchange(host, self.manifests, self.transfer_settings.native_tls, limit_bytes_s)
 
     def close(self) -> None:
         self.host.close()
@@ -146,10 +154,10 @@ class LibvirtDriver(ComputeDriver):
     # --- live migration ---------------------------------------------------------------------------------------------
 
     def check_can_live_migrate_source(self, server: Server) -> GuestDescription:
-        return describe(self.host, server)
+        return describe(self.host, server, self.manifests)
 
     def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> Reception:
-        return reception.survey(self.host, self.capabilities, server, guest, self.instances_path)
+        return reception.survey(self.host, self.capabilities, self.manifests, server, guest, self.instances_path)
 
     def survey_host(self) -> HostSurvey:
         address = self.conf.libvirt.live_migration_inbound_addr or ""
@@ -169,7 +177,8 @@ class LibvirtDriver(ComputeDriver):
         self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger, fetch_base: FetchBase
     ) -> PreparedDestination:
         address = self.conf.libvirt.live_migration_inbound_addr or ""
-        return prepare.Preparation(self.host.name, self.instances_path, ledger, fetch_base).make(plan, guest, address)
+        files = Bringing(self.host.name, self.images, self.manifests, ledger, fetch_base)
+        return prepare.Preparation(self.host.name, self.instances_path, files, ledger).make(plan, guest, address)
 
     def live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
@@ -210,10 +219,10 @@ class LibvirtDriver(ComputeDriver):
         return observe.observe(self.host, server_uuid, is_destination, fenced=journal is not None and journal.has("fenced"))
 
     def serve_base(self, path: str, address: str) -> contextlib.AbstractContextManager[str]:
-        return nbd.serve(path, address, self.host.name)
+        return self.exchange.serve(path, address)
 
     def fetch_base(self, uri: str, sha256: str, path: str) -> int:
-        return nbd.fetch(uri, sha256, path, self.host.name)
+        return self.exchange.fetch(uri, sha256, path)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

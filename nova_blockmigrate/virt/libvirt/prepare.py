@@ -25,12 +25,14 @@ from nova_blockmigrate.objects import (
     Server,
 )
 from nova_blockmigrate.threads import in_parallel
-from nova_blockmigrate.virt.driver import FetchBase, Ledger
-from nova_blockmigrate.virt.libvirt import disks, domain_xml, settle
+from nova_blockmigrate.virt.driver import Ledger
+from nova_blockmigrate.virt.libvirt import disks, domain_xml, placing, settle
+from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
-from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site, unmake
+from nova_blockmigrate.virt.libvirt.placing import Place
+from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site, directories_change, unmake
 
 # --- making ---------------------------------------------------------------------------------------------------------
 
@@ -38,9 +40,9 @@ from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site,
 class Preparation:
     """Makes one guest's place on this host."""
 
-    def __init__(self, host: str, instances_path: str, ledger: Ledger, fetch: FetchBase) -> None:
+    def __init__(self, host: str, instances_path: str, files: Bringing, ledger: Ledger) -> None:
         self._host, self._instances_path = host, instances_path
-        self._ledger, self._fetch = ledger, fetch
+        self._files, self._ledger = files, ledger
         self._listed = set(ledger.artefacts())
 
     def make(self, plan: MigrationPlan, guest: GuestDescription, transfer_address: str) -> PreparedDestination:
@@ -52,85 +54,70 @@ class Preparation:
         with self._ledger.entry(DOMAIN, plan.server.uuid):
             pass  # libvirt makes it when the transfer begins
         copied = [disk for disk in guest.disks if disk.is_copied and plan.block_migration]
-        media = [disk for disk in guest.disks if disk.is_local_file and disk.readonly]
-        self._make_directories(plan.server, guest, copied + media)
-        work: list[Callable[[], int]] = [functools.partial(self._make_disk, disk) for disk in copied]
-        work += [functools.partial(self._bring_medium, disk) for disk in media]
+        try:
+            self._make_directories(plan.server, guest, copied)
+            places = self._bring_files(plan.server, guest, copied)
+            self._make_disks(guest, copied, places)
+        except OSError as error:
+            raise StorageError(host=self._host, action="make the guest's files", reason=str(error)) from error
         return PreparedDestination(
             libvirt_host=plan.destination_host,
             transfer_address=transfer_address,
             copied_disks=tuple(disk.target_dev for disk in copied),
-            bytes_fetched=sum(in_parallel(work)),
+            bytes_fetched=sum(place.bytes_brought for place in places.values()),
         )
 
-    def _make_directories(self, server: Server, guest: GuestDescription, local: list[GuestDisk]) -> None:
+    def _make_directories(self, server: Server, guest: GuestDescription, copied: list[GuestDisk]) -> None:
+        said = DomainFacts(guest.xml).character_files
+        written = [disk.layers[0] for disk in copied] + ([guest.nvram] if guest.nvram else [])
+        files = [*(layer.path for layer in [*guest.unchanging_files, *written]), *said]
         own = str(domain_xml.instance_directory(self._instances_path, server.uuid))
-        written = DomainFacts(guest.xml).character_files
-        for directory in dict.fromkeys([own, *map(os.path.dirname, [*(disk.layers[0].path for disk in local), *written])]):
+        for directory in dict.fromkeys([own, *map(os.path.dirname, files)]):
             self._make_directory(directory)
-        for path in written:
+        for path in said:
             if not os.path.exists(path):
                 with self._ledger.entry(FILE, path):
                     pass  # QEMU makes it
 
-    def _make_directory(self, path: str) -> None:
-        if os.path.isdir(path):
-            return
-        self._make_directory(os.path.dirname(path))
-        with self._ledger.entry(DIRECTORY, path):
-            os.makedirs(path, exist_ok=True)
+    def _bring_files(self, server: Server, guest: GuestDescription, copied: list[GuestDisk]) -> dict[str, Place]:
+        """Places of the files that nobody writes to, by their paths on the source; of bases only what copies stand on."""
+        needed = {layer.path for disk in guest.disks if disk.readonly or disk in copied for layer in disk.unchanging_layers}
+        needed |= {layer.path for layer in guest.boot_files}
+        brought = [layer for layer in guest.unchanging_files if layer.path in needed]
+        movable = placing.movable(guest)
+        work: list[Callable[[], Place]] = [
+            functools.partial(self._files.bring, layer, server.image, layer.path in movable) for layer in brought
+        ]
+        return dict(zip([layer.path for layer in brought], in_parallel(work), strict=True))
 
-    def _make_disk(self, disk: GuestDisk) -> int:
-        top, *below = disk.layers
-        backing, fetched = self._bring_chain(below)
-        self._refuse_foreign(top.path)
-        with self._ledger.entry(FILE, top.path):
-            disks.create(top.path, top, backing, self._host)
-        return fetched
+    def _make_disks(self, guest: GuestDescription, copied: list[GuestDisk], places: dict[str, Place]) -> None:
+        for disk in copied:
+            top, *below = disk.layers
+            self._make_disk(top, dataclasses.replace(below[0], path=places[below[0].path].path) if below else None)
+        if guest.nvram is not None:
+            self._make_disk(guest.nvram, None)  # QEMU fills it when the guest goes on here
+
+    def _make_directory(self, path: str) -> None:
+        if cache.is_cache(path):
+            os.makedirs(path, exist_ok=True)
+            return
+        if not os.path.isdir(os.path.dirname(path)):
+            self._make_directory(os.path.dirname(path))
+        with directories_change:
+            if os.path.isdir(path) and not self._ledger.is_shared(Artefact(DIRECTORY, path)):
+                return  # somebody else's, or listed already
+            with self._ledger.entry(DIRECTORY, path):
+                os.makedirs(path, exist_ok=True)
+
+    def _make_disk(self, layer: DiskLayer, backing: DiskLayer | None) -> None:
+        self._refuse_foreign(layer.path)
+        with self._ledger.entry(FILE, layer.path):
+            disks.create(layer.path, layer, backing, self._host)
 
     def _refuse_foreign(self, path: str) -> None:
         """A file that no preparation of this migration made is somebody's."""
         if os.path.exists(path) and Artefact(FILE, path) not in self._listed:
             raise StorageError(host=self._host, action=f"create {path}", reason="a file of that name exists already: move it away")
-
-    def _bring_chain(self, layers: list[DiskLayer]) -> tuple[DiskLayer | None, int]:
-        """The layer that an overlay stands on, with all below it; and the bytes that had to be fetched for that."""
-        fetched = 0
-        placed = []
-        for layer in layers:
-            path, bytes_here = self._bring(layer)
-            placed.append(dataclasses.replace(layer, path=path))
-            fetched += bytes_here
-        for upper, below, original in zip(placed, placed[1:], layers[1:], strict=False):
-            if below.path != original.path:
-                raise StorageError(
-                    host=self._host,
-                    action=f"place {original.path} below {upper.path}",
-                    reason="a file with other bytes has that name here, and the layer above names it: move that file away",
-                )
-        return (placed[0] if placed else None), fetched
-
-    def _bring(self, layer: DiskLayer) -> tuple[str, int]:
-        """Where the layer's bytes are on this host (under its own name, or beside a namesake with other bytes), fetched
-        when they are not here."""
-        for path in (layer.path, f"{layer.path}.{layer.sha256[:16]}"):
-            if os.path.exists(path):
-                if cache.file_hash(path, self._host) == layer.sha256:
-                    return path, 0
-                continue
-            return path, self._fetch(layer.path, layer.sha256, path)
-        raise StorageError(
-            host=self._host, action=f"place {layer.path}", reason=f"{path} holds other bytes than its name says: move it away"
-        )
-
-    def _bring_medium(self, disk: GuestDisk) -> int:
-        """A read-only medium (CD-ROM, configuration drive): as it is, where it is."""
-        layer = disk.layers[0]
-        if os.path.exists(layer.path) and cache.file_hash(layer.path, self._host) == layer.sha256:
-            return 0
-        self._refuse_foreign(layer.path)
-        with self._ledger.entry(FILE, layer.path):
-            return self._fetch(layer.path, layer.sha256, layer.path)
 
 
 # --- unmaking -------------------------------------------------------------------------------------------------------

@@ -8,16 +8,19 @@ from typing import Any
 import libvirt
 from lxml import etree
 
+from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.network import bridge
 from nova_blockmigrate.objects import GuestDescription, Server
 from nova_blockmigrate.survey import Reception
-from nova_blockmigrate.virt.libvirt import domain_xml
+from nova_blockmigrate.virt.libvirt import domain_xml, placing
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.resources import Capabilities, why_cpu_unfit
 
 
-def survey(host: Host, capabilities: Capabilities, server: Server, guest: GuestDescription, instances_path: str) -> Reception:
+def survey(
+    host: Host, capabilities: Capabilities, manifests: Manifests, server: Server, guest: GuestDescription, instances_path: str
+) -> Reception:
     facts = DomainFacts(guest.xml)
     tree = etree.fromstring(guest.xml.encode())
     names, macs = _taken(host, server, tree)
@@ -25,16 +28,17 @@ def survey(host: Host, capabilities: Capabilities, server: Server, guest: GuestD
     cpu_problem = ""
     if facts.cpu_xml and not machine_problem:
         cpu_problem = why_cpu_unfit(host, facts.virt_type, facts.machine_type, facts.cpu_xml)
+    missing_bytes, unplaced = _find_places(guest, manifests, host.name)
     return Reception(
         names_taken=tuple(names),
         macs_taken=tuple(macs),
-        files_taken=_taken_files(server, guest, instances_path),
+        files_taken=_taken_files(server, guest, instances_path) | unplaced,
         bridges_missing=_missing_bridges(server, facts),
         cpu_problem=cpu_problem,
         machine_problem=machine_problem,
         firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
         secrets_missing=tuple(secret for secret in _secrets(tree) if not _has_secret(host, secret)),
-        missing_base_bytes=sum(layer.allocated_bytes for layer in _brought(guest) if not os.path.exists(layer.path)),
+        missing_base_bytes=missing_bytes,
     )
 
 
@@ -71,15 +75,24 @@ def _taken_files(server: Server, guest: GuestDescription, instances_path: str) -
     """Number of each file that is where one of the guest's shall be; of its directory when that holds anything."""
     directory = str(domain_xml.instance_directory(instances_path, server.uuid))
     paths = [f"{directory}/disk", *(disk.layers[0].path for disk in guest.disks if disk.is_copied)]
+    paths += [guest.nvram.path] if guest.nvram else []
     found = {path: os.stat(path).st_ino for path in dict.fromkeys(paths) if os.path.exists(path)}
     if not found and os.path.isdir(directory) and os.listdir(directory):
         found[directory] = os.stat(directory).st_ino
     return found
 
 
-def _brought(guest: GuestDescription) -> list[Any]:
-    """Layers that must be here before the transfer begins."""
-    return [layer for disk in guest.disks if disk.is_local_file for layer in disk.layers[0 if disk.readonly else 1 :]]
+def _find_places(guest: GuestDescription, manifests: Manifests, host: str) -> tuple[int, dict[str, int]]:
+    """Bytes of files that have to be brought, and (with its number) each file that has the name of one of them and other bytes."""
+    missing_bytes, taken = 0, {}
+    movable = placing.movable(guest)
+    for layer in guest.unchanging_files:
+        place = placing.find(layer, layer.path in movable, manifests, host)
+        if place is None:
+            taken[layer.path] = os.stat(layer.path).st_ino
+        elif not place.is_there:
+            missing_bytes += layer.allocated_bytes
+    return missing_bytes, taken
 
 
 def _machine_problem(host: Host, capabilities: Capabilities, facts: DomainFacts, tree: Any) -> str:
@@ -92,8 +105,8 @@ def _machine_problem(host: Host, capabilities: Capabilities, facts: DomainFacts,
 
 
 def _firmware(tree: Any) -> list[str]:
-    """Files that QEMU reads before the guest runs; each must lie on the destination under the same name."""
-    nodes = tree.xpath("os/loader/text() | os/nvram/@template | os/kernel/text() | os/initrd/text()")
+    """Firmware, which comes from packages; each file must lie on the destination under the same name."""
+    nodes = tree.xpath("os/loader/text()")
     return list(dict.fromkeys(str(node) for node in nodes))
 
 

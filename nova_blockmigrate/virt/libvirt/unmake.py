@@ -11,13 +11,19 @@ import dataclasses
 import os
 from collections.abc import Callable
 
+from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, StorageError
 from nova_blockmigrate.image import cache
-from nova_blockmigrate.objects import Server
+from nova_blockmigrate.objects import Artefact, Server
 from nova_blockmigrate.virt.driver import Ledger
+from nova_blockmigrate.virt.libvirt import in_use
 from nova_blockmigrate.virt.libvirt.host import Host
 
 DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
+BASE = "base"
+"""A file that nobody writes to (base image, medium, kernel) and that other guests may use, too."""
+directories_change = native.threading.Lock()
+"""Held while a directory is looked for and made, or removed: two guests may have the same one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,23 +64,45 @@ def unmake(site: Site) -> tuple[str, ...]:
 def _remove_file(site: Site, name: str) -> str:
     """A file, and what lies beside it while it is brought."""
     for path in (name, *cache.companions(name)):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        _unlink(path)
     return ""
 
 
 def _remove_directory(site: Site, name: str) -> str:
     """A directory that we made; with what others have put into it, it stays."""
-    try:
-        os.rmdir(name)
-    except FileNotFoundError:
-        return ""
-    except OSError:
-        if not os.path.isdir(name) or not (foreign := os.listdir(name)):
-            raise
-        return f"{name} stays on {site.host.name}, as it holds what nova-blockmigrate did not make: {', '.join(sorted(foreign))}"
+    with directories_change:
+        if site.ledger.is_shared(Artefact(DIRECTORY, name)):
+            return ""  # it goes with the last of those who use it
+        try:
+            os.rmdir(name)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            if not os.path.isdir(name) or not (foreign := os.listdir(name)):
+                raise
+            held = ", ".join(sorted(foreign))
+            return f"{name} stays on {site.host.name}, as it holds what nova-blockmigrate did not make: {held}"
     return ""
 
 
-REMOVERS: dict[str, Remover] = {FILE: _remove_file, DIRECTORY: _remove_directory}
+def _remove_base(site: Site, name: str) -> str:
+    """A file that was brought here, unless another guest of this host uses it. Those in the cache of base images stay there."""
+    if not os.path.isdir(os.path.dirname(name)):
+        return ""
+    with cache.making(name):
+        _unlink(name + cache.PART_SUFFIX)
+        if cache.is_cached(name) or site.ledger.is_shared(Artefact(BASE, name)) or not os.path.exists(name):
+            return ""
+        if users := in_use.users_of(site.host, name, but=site.server.uuid):
+            return f"{name} stays on {site.host.name}: {users}"
+        _unlink(name)
+    return ""
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+REMOVERS: dict[str, Remover] = {FILE: _remove_file, DIRECTORY: _remove_directory, BASE: _remove_base}
 """How artefacts of each kind are unmade. The domain, which has none, goes before all of them."""

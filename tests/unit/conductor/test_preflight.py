@@ -60,6 +60,12 @@ def guest(**changes: Any) -> Facts:
     return dataclasses.replace(HEALTHY, guest_survey=dataclasses.replace(SURVEY, **changes))
 
 
+def described(**changes: Any) -> Facts:
+    """With a disk that is described otherwise."""
+    disks = (dataclasses.replace(GUEST.disks[0], **changes),)
+    return dataclasses.replace(HEALTHY, guest=dataclasses.replace(GUEST, disks=disks))
+
+
 def reception(**changes: Any) -> Facts:
     return dataclasses.replace(HEALTHY, reception=Reception(**changes))
 
@@ -145,6 +151,7 @@ OWN_CHECKS = [
     ("disk", destination(reserved_disk_mib=10 * 1024), "0 MiB free"),
     ("disk", reception(missing_base_bytes=11 * 1024**3), "MiB free"),
     ("chain", guest(chain_problem="could not open /d/base"), "/d/base"),
+    ("layout", described(problem="/d/disk is encrypted"), "vda: /d/disk is encrypted"),
     ("snapshots", guest(snapshots=("before-upgrade",)), "before-upgrade"),
     ("jobs", guest(jobs=("block copy of vda",)), "block copy of vda"),
     ("devices", guest(immovable=("a device of the host is passed through (hostdev hostdev0)",)), "hostdev0"),

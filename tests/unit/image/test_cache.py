@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from nova_blockmigrate.exceptions import ImageNotFound, StorageError
-from nova_blockmigrate.image import manifest, nbd
-from nova_blockmigrate.image.cache import BaseImages, completing
+from nova_blockmigrate.image import manifest
+from nova_blockmigrate.image.cache import BaseImages, completing, making
+from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.source import LocalDirectory
 from nova_blockmigrate.objects import ImageRef
 from nova_blockmigrate.processes import run
@@ -28,7 +29,12 @@ def image(tmp_path: Path) -> ImageRef:
 
 
 def cache(tmp_path: Path, force_raw: bool = True) -> BaseImages:
-    return BaseImages(str(tmp_path / "instances"), LocalDirectory(str(tmp_path / "images"), "here"), force_raw, "here")
+    source = LocalDirectory(str(tmp_path / "images"), known(tmp_path), "here")
+    return BaseImages(str(tmp_path / "instances"), source, known(tmp_path), force_raw, "here")
+
+
+def known(tmp_path: Path) -> Manifests:
+    return Manifests(str(tmp_path / "manifests"))
 
 
 def test_a_base_is_named_by_its_image_and_raw(tmp_path: Path, image: ImageRef) -> None:
@@ -40,7 +46,7 @@ def test_a_base_is_named_by_its_image_and_raw(tmp_path: Path, image: ImageRef) -
 def test_a_base_keeps_its_format_when_raw_is_not_forced(tmp_path: Path, image: ImageRef) -> None:
     base = cache(tmp_path, force_raw=False).base_for(image)
     assert base.format == "qcow2"
-    assert manifest.sha256_of(base.path) == image.sha256
+    assert known(tmp_path).sha256_of(base.path) == image.sha256
 
 
 def test_a_base_is_made_once_for_all_who_ask_at_the_same_time(tmp_path: Path, image: ImageRef) -> None:
@@ -59,7 +65,7 @@ def test_an_image_with_other_bytes_is_refused_and_nothing_is_left(tmp_path: Path
     wrong = ImageRef(image.id, image.disk_format, image.size_bytes, "0" * 64)
     with pytest.raises(StorageError, match="copy the right file"):
         cache(tmp_path).base_for(wrong)
-    assert [path.suffix for path in (tmp_path / "instances" / "_base").iterdir()] == [".lock"]
+    assert list((tmp_path / "instances" / "_base").iterdir()) == []
 
 
 def test_a_missing_image_is_an_error_that_says_where_it_is_expected(tmp_path: Path, image: ImageRef) -> None:
@@ -70,18 +76,20 @@ def test_a_missing_image_is_an_error_that_says_where_it_is_expected(tmp_path: Pa
 def test_a_manifest_is_believed_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "base"
     path.write_bytes(b"a")
-    first = manifest.sha256_of(str(path))
+    first = known(tmp_path).sha256_of(str(path))
     with monkeypatch.context() as patch:
         patch.setattr(manifest, "compute", lambda path: pytest.fail("computed again"))
-        assert manifest.sha256_of(str(path)) == first
+        assert known(tmp_path).sha256_of(str(path)) == first
     path.write_bytes(b"b")
-    assert manifest.sha256_of(str(path)) == hashlib.sha256(b"b").hexdigest()
+    assert known(tmp_path).sha256_of(str(path)) == hashlib.sha256(b"b").hexdigest()
 
 
 def test_a_damaged_manifest_is_as_none(tmp_path: Path) -> None:
     (tmp_path / "base").write_bytes(b"a")
-    (tmp_path / f"base{manifest.SUFFIX}").write_text("{")
-    assert manifest.sha256_of(str(tmp_path / "base")) == hashlib.sha256(b"a").hexdigest()
+    known(tmp_path).sha256_of(str(tmp_path / "base"))
+    for written in (tmp_path / "manifests").iterdir():
+        written.write_text("{")
+    assert known(tmp_path).sha256_of(str(tmp_path / "base")) == hashlib.sha256(b"a").hexdigest()
 
 
 def test_what_fails_half_way_leaves_neither_part_nor_whole(tmp_path: Path) -> None:
@@ -91,29 +99,32 @@ def test_what_fails_half_way_leaves_neither_part_nor_whole(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not shutil.which("qemu-nbd") or not shutil.which("setpriv"), reason="qemu-nbd is not installed")
-class TestOverTheNetwork:
-    def test_a_base_arrives_verified_and_sparse(self, tmp_path: Path, image: ImageRef) -> None:
-        raw, there = tmp_path / "raw", tmp_path / "there" / "base"
-        expected = hashlib.sha256(raw.read_bytes()).hexdigest()
-        with nbd.serve(str(raw), "127.0.0.1", "here") as uri:
-            fetched = nbd.fetch(uri, expected, str(there), "there")
-        assert there.read_bytes() == raw.read_bytes()
-        assert 0 < fetched < 1048576
-        assert manifest.recorded(str(there)) == expected
+def test_only_one_at_a_time_makes_a_file_and_no_lock_stays_behind(tmp_path: Path) -> None:
+    path, inside, most = str(tmp_path / "base"), [0], []
 
-    def test_other_bytes_than_asked_for_are_not_kept(self, tmp_path: Path, image: ImageRef) -> None:
-        there = tmp_path / "there" / "base"
-        with nbd.serve(str(tmp_path / "raw"), "127.0.0.1", "here") as uri, pytest.raises(StorageError, match="expected"):
-            nbd.fetch(uri, "0" * 64, str(there), "there")
-        assert not there.exists()
+    def make() -> None:
+        with making(path):
+            inside[0] += 1
+            most.append(inside[0])
+            threading.Event().wait(0.01)
+            inside[0] -= 1
 
-    def test_serving_ends_with_its_context(self, tmp_path: Path, image: ImageRef) -> None:
-        with nbd.serve(str(tmp_path / "raw"), "127.0.0.1", "here") as uri:
-            pass
-        with pytest.raises(StorageError):
-            nbd.fetch(uri, "0" * 64, str(tmp_path / "there" / "base"), "there")
+    threads = [threading.Thread(target=make) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 5
+    assert list(tmp_path.iterdir()) == []
 
-    def test_a_file_that_is_not_there_cannot_be_served(self, tmp_path: Path) -> None:
-        with pytest.raises(StorageError, match="gone"), nbd.serve(str(tmp_path / "gone"), "127.0.0.1", "here"):
-            pass
+
+def test_hashes_of_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    for name in ("stays", "goes"):
+        (tmp_path / name).write_bytes(b"a")
+        known(tmp_path).sha256_of(str(tmp_path / name))
+    (tmp_path / "goes").unlink()
+
+    known(tmp_path).prune()
+
+    assert len(list((tmp_path / "manifests").iterdir())) == 1
+    assert known(tmp_path).recorded(str(tmp_path / "stays"))

@@ -1,0 +1,188 @@
+"""Base files from host to host: whole and verified or not there at all, sparse, encrypted when configured, within the limit."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from nova_blockmigrate.exceptions import StorageError
+from nova_blockmigrate.image.manifest import Manifests
+from nova_blockmigrate.image.nbd import Exchange
+
+pytestmark = pytest.mark.skipif(not shutil.which("qemu-nbd") or not shutil.which("setpriv"), reason="qemu-nbd is not installed")
+MIB = 1024**2
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """8 MiB, of which the second is not zero."""
+    path = tmp_path / "base"
+    with path.open("wb") as file:
+        file.seek(MIB)
+        file.write(os.urandom(MIB))
+        file.truncate(8 * MIB)
+    return path
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    (tmp_path / "there").mkdir()
+    return tmp_path / "there" / "base"
+
+
+@pytest.fixture
+def exchange(tmp_path: Path) -> Exchange:
+    return Exchange("localhost", Manifests(str(tmp_path / "manifests")))
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_base_arrives_verified_and_sparse(exchange: Exchange, base: Path, there: Path) -> None:
+    with exchange.serve(str(base), "127.0.0.1") as uri:
+        fetched = exchange.fetch(uri, sha256(base), str(there))
+    assert there.read_bytes() == base.read_bytes()
+    assert fetched == there.stat().st_blocks * 512 <= base.stat().st_blocks * 512 * 1.05
+    assert exchange.manifests.recorded(str(there)) == sha256(base)
+
+
+def test_other_bytes_than_asked_for_are_not_kept(exchange: Exchange, base: Path, there: Path) -> None:
+    with exchange.serve(str(base), "127.0.0.1") as uri, pytest.raises(StorageError, match="expected"):
+        exchange.fetch(uri, "0" * 64, str(there))
+    assert list(there.parent.iterdir()) == []
+
+
+def test_serving_ends_with_its_context(exchange: Exchange, base: Path, there: Path) -> None:
+    with exchange.serve(str(base), "127.0.0.1") as uri:
+        pass
+    with pytest.raises(StorageError):
+        exchange.fetch(uri, "0" * 64, str(there))
+
+
+def test_serving_ends_when_nobody_is_there_for_long(exchange: Exchange, base: Path, there: Path) -> None:
+    with exchange.serve(str(base), "127.0.0.1", idle_limit_s=0.2) as uri:
+        deadline = time.monotonic() + 30
+        while not refused(exchange, uri, there):
+            assert time.monotonic() < deadline, "it is served still"
+
+
+def refused(exchange: Exchange, uri: str, there: Path) -> bool:
+    """Whether nobody answers at the URI. Asks seldom enough not to be the one who keeps it awake."""
+    threading.Event().wait(0.5)
+    try:
+        exchange.fetch(uri, "0" * 64, str(there))
+    except StorageError as error:
+        return "refused" in error.message
+    return False
+
+
+def test_a_file_that_is_not_there_cannot_be_served(exchange: Exchange, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="gone"), exchange.serve(str(tmp_path / "gone"), "127.0.0.1"):
+        pass
+
+
+def test_a_copy_that_is_cut_off_leaves_nothing_and_may_begin_again(tmp_path: Path, base: Path, there: Path) -> None:
+    slow = Exchange("localhost", Manifests(str(tmp_path / "manifests")), limit_bytes_s=MIB // 4)
+    failures: list[StorageError] = []
+
+    def copy(uri: str) -> None:
+        try:
+            slow.fetch(uri, sha256(base), str(there))
+        except StorageError as error:
+            failures.append(error)
+
+    with base.open("r+b") as file:
+        file.write(os.urandom(8 * MIB))
+    with slow.serve(str(base), "127.0.0.1") as uri:
+        thread = threading.Thread(target=copy, args=(uri,))
+        thread.start()
+        part = Path(f"{there}.part")
+        while not part.exists() or not part.stat().st_blocks:
+            assert thread.is_alive()
+    thread.join()
+    assert failures and list(there.parent.iterdir()) == []
+
+    fast = Exchange("localhost", slow.manifests)
+    with fast.serve(str(base), "127.0.0.1") as uri:
+        fast.fetch(uri, sha256(base), str(there))
+    assert there.read_bytes() == base.read_bytes()
+
+
+def test_the_limit_of_bandwidth_is_kept(tmp_path: Path, base: Path, there: Path) -> None:
+    limited = Exchange("localhost", Manifests(str(tmp_path / "manifests")), limit_bytes_s=MIB)
+    with base.open("r+b") as file:
+        file.write(os.urandom(4 * MIB))
+    started = time.monotonic()
+    with limited.serve(str(base), "127.0.0.1") as uri:
+        limited.fetch(uri, sha256(base), str(there))
+    assert time.monotonic() - started > 2  # 4 MiB at 1 MiB/s; QEMU lets the first ones pass
+
+
+class TestEncrypted:
+    @pytest.fixture
+    def encrypted(self, tmp_path: Path) -> Exchange:
+        make_certificates(tmp_path / "pki", "localhost")
+        return Exchange("localhost", Manifests(str(tmp_path / "manifests")), tls=True, pki=str(tmp_path / "pki"))
+
+    def test_a_base_arrives(self, encrypted: Exchange, base: Path, there: Path) -> None:
+        with encrypted.serve(str(base), "127.0.0.1") as uri:
+            assert uri.startswith("nbds://")
+            encrypted.fetch(uri, sha256(base), str(there))
+        assert there.read_bytes() == base.read_bytes()
+
+    def test_a_server_with_another_name_is_not_believed(self, encrypted: Exchange, base: Path, there: Path) -> None:
+        with encrypted.serve(str(base), "127.0.0.1") as uri, pytest.raises(StorageError):
+            encrypted.fetch(uri.replace("localhost", "elsewhere"), sha256(base), str(there))
+
+    def test_a_stranger_without_a_certificate_gets_nothing(
+        self, tmp_path: Path, encrypted: Exchange, base: Path, there: Path
+    ) -> None:
+        make_certificates(tmp_path / "strange", "localhost")
+        stranger = Exchange("localhost", encrypted.manifests, tls=True, pki=str(tmp_path / "strange"))
+        with encrypted.serve(str(base), "127.0.0.1") as uri, pytest.raises(StorageError):
+            stranger.fetch(uri, sha256(base), str(there))
+
+    def test_hosts_that_are_set_up_unlike_say_so(self, encrypted: Exchange, exchange: Exchange, base: Path, there: Path) -> None:
+        with exchange.serve(str(base), "127.0.0.1") as uri, pytest.raises(StorageError, match="native_tls"):
+            encrypted.fetch(uri, sha256(base), str(there))
+
+
+def make_certificates(directory: Path, name: str) -> None:
+    """An authority of its own, a server's and a client's certificate, as QEMU looks for them."""
+    directory.mkdir()
+    ca_key, keys = ec.generate_private_key(ec.SECP256R1()), {}
+    ca = certificate("authority", ca_key, "authority", ca_key, is_authority=True)
+    (directory / "ca-cert.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    for role in ("server", "client"):
+        keys[role] = ec.generate_private_key(ec.SECP256R1())
+        signed = certificate(name, keys[role], "authority", ca_key)
+        (directory / f"{role}-cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        (directory / f"{role}-key.pem").write_bytes(
+            keys[role].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+
+
+def certificate(
+    subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, issuer_key: ec.EllipticCurvePrivateKey, is_authority: bool = False
+) -> x509.Certificate:
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.NameAttribute(x509.NameOID.COMMON_NAME, each) for each in (subject, issuer)]
+    builder = x509.CertificateBuilder(x509.Name(names[1:]), x509.Name(names[:1]), key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+    builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+    if not is_authority:
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(subject), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        builder = builder.add_extension(alternatives, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
