@@ -156,6 +156,12 @@ class GuestNotFound(NotFound):
     template = "Guest {name} does not exist in libvirt on {host}."
 
 
+class NetworkError(BlockMigrateError):
+    """A guest's interface cannot be connected on a host, or not guarded."""
+
+    template = "Network on {host} could not {action}: {reason}"
+
+
 class StorageError(BlockMigrateError):
     template = "Storage on {host} could not {action}: {reason}"
 

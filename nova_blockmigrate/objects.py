@@ -97,9 +97,55 @@ class ImageRef:
     sha256: str
 
 
+class VifType(enum.StrEnum):
+    """What an interface is plugged into on its host."""
+
+    BRIDGE = "bridge"
+    OVS = "ovs"
+
+
+class SegmentKind(enum.StrEnum):
+    """What carries a network from host to host."""
+
+    FLAT = "flat"
+    VLAN = "vlan"
+    VXLAN = "vxlan"
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """The carrier of a network, named so that each host can find its own end of it."""
+
+    kind: SegmentKind = SegmentKind.FLAT
+    id: int = 0
+    """VLAN tag (1 to 4094) or VXLAN network identifier (1 to 16,777,215); 0 for a flat network."""
+    physical_network: str = ""
+    """Name that each host maps to one of its interfaces. Empty, for a flat network: the bridge is there already."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SecurityRule:
+    """What a guest may receive or send, beside the answers to what was allowed."""
+
+    direction: str
+    """"ingress" (to the guest) or "egress"."""
+    ethertype: str = "IPv4"
+    """"IPv4" or "IPv6"."""
+    protocol: str = ""
+    """"tcp", "udp", "icmp", "icmpv6", the number of another; empty: any."""
+    port_min: int | None = None
+    """First port; of ICMP the type. None: all."""
+    port_max: int | None = None
+    """Last port; of ICMP the code."""
+    remote_cidr: str = ""
+    """Whom it is about, by address; empty, without a group: everybody."""
+    remote_group: str = ""
+    """Id of a security group whose members it is about."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Vif:
-    """One network interface of a guest."""
+    """One network interface of a guest, with all that a host needs to connect and to guard it."""
 
     port_id: str
     mac: str
@@ -108,6 +154,15 @@ class Vif:
     """Name of the tap device on the host: "tap" and the first eleven characters of the port's id, as Nova names it."""
     ip_address: str = ""
     mtu: int = 1500
+    vif_type: VifType = VifType.BRIDGE
+    segment: Segment = Segment()
+    port_security: bool = False
+    """Whether only what `rules` allow passes, and only with the guest's own addresses."""
+    rules: tuple[SecurityRule, ...] = ()
+    group_members: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Addresses of the members of each group that a rule names."""
+    allowed_addresses: tuple[str, ...] = ()
+    """More addresses (or ranges) that the guest may send from."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,15 +33,16 @@ class Completed:
         return f"{' '.join(self.arguments)}: {said[-1] if said else f'exit status {self.returncode}'}"
 
 
-def run(arguments: Sequence[str], timeout_s: float | None = None) -> Completed:
-    """Run a program to its end; a status other than 0 is for the caller to judge.
+def run(arguments: Sequence[str], timeout_s: float | None = None, input: bytes = b"") -> Completed:
+    """Run a program to its end, with `input` to read; a status other than 0 is for the caller to judge.
 
     :raises TimeoutError: it did not end within `timeout_s` seconds, and was killed.
     :raises FileNotFoundError: there is no such program.
     """
-    out, err = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr"))
+    given, out, err = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdin", "stdout", "stderr"))
     try:
-        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_ENVIRONMENT)
+        _fill(given, input)
+        process = subprocess.Popen(arguments, stdin=given, stdout=out, stderr=err, env=_ENVIRONMENT)
         if timeout_s is not None and not ends_within(process.pid, timeout_s):
             process.kill()
             process.wait()
@@ -49,8 +50,8 @@ def run(arguments: Sequence[str], timeout_s: float | None = None) -> Completed:
         returncode = process.wait()
         return Completed(tuple(arguments), returncode, _content(out), _content(err).decode(errors="replace"))
     finally:
-        os.close(out)
-        os.close(err)
+        for descriptor in (given, out, err):
+            os.close(descriptor)
 
 
 def ends_within(pid: int, timeout_s: float) -> bool:
@@ -80,6 +81,12 @@ def signal_descriptor(pidfd: int, number: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def _content(descriptor: int) -> bytes:

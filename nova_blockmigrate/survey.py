@@ -101,7 +101,8 @@ class Reception:
     macs_taken: tuple[str, ...] = ()
     files_taken: dict[str, int] = dataclasses.field(default_factory=dict)
     """Files that are where the guest's shall be, with their numbers."""
-    bridges_missing: tuple[str, ...] = ()
+    networks_missing: tuple[str, ...] = ()
+    """Why it cannot be connected to each of its networks, in words with what to do."""
     cpu_problem: str = ""
     machine_problem: str = ""
     firmware_missing: tuple[str, ...] = ()

@@ -1,38 +1,137 @@
-"""Guests' interfaces on Linux bridges: libvirt makes the tap and hangs it on a bridge that must exist on the host.
+"""Linux bridges: a network's bridge and its uplink, made when they are not there, gone with the last guest.
 
-The seam for os-vif: a plug of another kind offers the same three functions.
+libvirt makes the tap itself and hangs it on the bridge when QEMU starts; the tap ends with QEMU.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
-from nova_blockmigrate.exceptions import HypervisorError
-from nova_blockmigrate.objects import Vif
+from nova_blockmigrate.exceptions import NetworkError
+from nova_blockmigrate.network import links, segments
+from nova_blockmigrate.network.book import Book, Entry
+from nova_blockmigrate.network.segments import Uplink
+from nova_blockmigrate.network.settings import NetworkSettings
+from nova_blockmigrate.objects import SegmentKind, Vif
 
-_CLASS_NET = "/sys/class/net"
-
-
-def missing(bridges: Iterable[str], class_net: str = _CLASS_NET) -> list[str]:
-    """Why the bridges cannot be used on this host, in words, one sentence for each that cannot."""
-    reasons = []
-    for bridge in dict.fromkeys(bridges):
-        if not os.path.isdir(os.path.join(class_net, bridge)):
-            reasons.append(f"bridge {bridge} does not exist on this host: create it, or correct the network's bridge")
-        elif not os.path.isdir(os.path.join(class_net, bridge, "bridge")):
-            reasons.append(f"{bridge} is not a bridge on this host: correct the network's bridge")
-    return reasons
+_INFO_KIND = {SegmentKind.VLAN: "vlan", SegmentKind.VXLAN: "vxlan"}
 
 
-def plug(vifs: Iterable[Vif]) -> None:
-    """Have the interfaces ready before the guest starts here.
+class Bridges:
+    """The bridges of this host."""
 
-    :raises HypervisorError: a bridge is missing.
-    """
-    if reasons := missing(vif.bridge for vif in vifs):
-        raise HypervisorError(action="connect the guest to its networks", reason="; ".join(reasons))
+    def __init__(self, settings: NetworkSettings) -> None:
+        self._settings = settings
+        self._book = Book(settings.book)
 
+    def why_not(self, vif: Vif) -> str:
+        """Why the vif cannot be connected here, in words with what to do; empty when it can. Changes nothing."""
+        try:
+            uplink = segments.uplink_of(vif, self._settings)
+        except LookupError as error:
+            return str(error)
+        if uplink is not None and (problem := self._uplink_problem(vif, uplink)):
+            return problem
+        if links.exists(vif.bridge):
+            return "" if links.is_bridge(vif.bridge) else f"{vif.bridge} is not a bridge on this host: correct the network's bridge"
+        if uplink is None:
+            return f"bridge {vif.bridge} does not exist on this host: create it, or correct the network's bridge"
+        return self._may_not_make(f"bridge {vif.bridge}")
 
-def unplug(vifs: Iterable[Vif]) -> None:
-    """Release what `plug` made. libvirt's taps end with their QEMU, so nothing is left to do."""
+    def plug(self, vif: Vif) -> None:
+        """See that the vif's bridge is there and leads to the other hosts.
+
+        :raises NetworkError: it cannot be had.
+        """
+        with self._book.bridge(vif.bridge) as entry:
+            if reason := self.why_not(vif):
+                raise NetworkError(host=self._settings.host, action=f"connect {vif.tap}", reason=reason)
+            uplink = segments.uplink_of(vif, self._settings)
+            if vif.tap not in entry.taps:
+                entry.taps.append(vif.tap)
+                self._book.save()
+            if not links.exists(vif.bridge):
+                self._make(entry, vif.bridge, [("ip", "link", "add", "name", vif.bridge, "type", "bridge")])
+                self._change(f"start {vif.bridge}", [("ip", "link", "set", "dev", vif.bridge, "up")])
+            if uplink is not None:
+                self._lead(entry, vif, uplink)
+
+    def unplug(self, tap: str) -> None:
+        """The tap needs its bridge no more; what was made here for guests that are all gone goes too."""
+        for name in self._book.bridges_of(tap):
+            with self._book.bridge(name) as entry:
+                if tap in entry.taps:
+                    entry.taps.remove(tap)
+                if not entry.taps:
+                    self._unmake(name, entry)
+                self._book.save()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _uplink_problem(self, vif: Vif, uplink: Uplink) -> str:
+        carrier = uplink.parent or uplink.name
+        if uplink.kind is SegmentKind.VXLAN and not (self._settings.vxlan_group or self._settings.vxlan_remotes):
+            return "no host is named to share VXLAN networks with: set [network] vxlan_remotes or vxlan_group"
+        if uplink.kind is not SegmentKind.VXLAN or uplink.parent:
+            if not links.exists(carrier):
+                return f"interface {carrier} does not exist on this host: correct [network] physical_interface_mappings"
+            if problem := segments.mtu_problem(vif, uplink, links.mtu(carrier)):
+                return problem
+        if uplink.is_made:
+            return self._device_problem(uplink)
+        master = links.bridge_of(uplink.name)
+        if master and master != vif.bridge:
+            return f"{uplink.name} is plugged into {master} on this host, not into {vif.bridge}: correct the network's bridge"
+        if not master and links.has_addresses(uplink.name):
+            return f"{uplink.name} has the host's own addresses: create {vif.bridge} with it by hand, and move them to the bridge"
+        return ""
+
+    def _device_problem(self, uplink: Uplink) -> str:
+        if not links.exists(uplink.name):
+            return self._may_not_make(f"device {uplink.name}")
+        info = links.details(uplink.name).get("linkinfo", {})
+        if info.get("info_kind") != _INFO_KIND[uplink.kind] or info.get("info_data", {}).get("id") != uplink.id:
+            return f"{uplink.name} is something else than {uplink.kind} {uplink.id} on this host: rename it"
+        return ""
+
+    def _may_not_make(self, what: str) -> str:
+        if self._settings.create_bridges:
+            return ""
+        return f"{what} does not exist on this host: create it, or allow it with [network] create_bridges"
+
+    def _lead(self, entry: Entry, vif: Vif, uplink: Uplink) -> None:
+        """Have the uplink, of the network's size, in the bridge."""
+        if uplink.is_made and not links.exists(uplink.name):
+            self._make(entry, uplink.name, segments.adding(uplink, self._settings))
+        if uplink.name in entry.made and links.mtu(uplink.name) != vif.mtu:
+            self._change(f"set the MTU of {uplink.name}", [("ip", "link", "set", "dev", uplink.name, "mtu", str(vif.mtu))])
+        if links.bridge_of(uplink.name) != vif.bridge:
+            if uplink.name not in entry.made + entry.joined:
+                entry.joined.append(uplink.name)
+                self._book.save()
+            self._change(
+                f"plug {uplink.name} into {vif.bridge}",
+                [("ip", "link", "set", "dev", uplink.name, "master", vif.bridge), ("ip", "link", "set", "dev", uplink.name, "up")],
+            )
+
+    def _make(self, entry: Entry, name: str, commands: list[segments.Command]) -> None:
+        if name not in entry.made:
+            entry.made.append(name)
+            self._book.save()
+        self._change(f"make {name}", commands)
+
+    def _unmake(self, bridge: str, entry: Entry) -> None:
+        """Remove what was made, newest first; a bridge that somebody else uses as well stays theirs, with its uplink."""
+        others = set(links.ports_of(bridge)) - set(entry.made) - set(entry.joined)
+        if bridge not in entry.made or not others:
+            for name in reversed(entry.joined):
+                if links.bridge_of(name) == bridge:
+                    self._change(f"take {name} out of {bridge}", [("ip", "link", "set", "dev", name, "nomaster")])
+            for name in reversed(entry.made):
+                if links.exists(name):
+                    self._change(f"remove {name}", [("ip", "link", "del", "dev", name)])
+        entry.made.clear()
+        entry.joined.clear()
+
+    def _change(self, action: str, commands: Iterable[segments.Command]) -> None:
+        links.change(self._settings.host, action, list(commands))

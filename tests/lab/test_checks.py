@@ -160,7 +160,7 @@ WORLDS: list[tuple[str, Broken, str]] = [
     ("names", name_taken, "another domain named instance-"),
     ("names", uuid_taken, "a domain with the UUID"),
     ("macs", mac_taken, "somebody-else"),
-    ("bridges", bridge_missing, "br100 does not exist"),
+    ("networks", bridge_missing, "br100 does not exist"),
     ("ports", ports_closed, "no answer within 1 s"),
     ("uri", libvirt_deaf, "refused"),
     ("chain", base_missing, f"{INSTANCES}/_base/"),  # last: a file that was renamed is hashed anew, and its hash kept

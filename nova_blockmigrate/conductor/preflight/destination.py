@@ -21,11 +21,11 @@ def macs(facts: Facts) -> Answer:
     return _none_of(facts, facts.reception.macs_taken, "another guest has", "give one of them another port")
 
 
-@check("bridges", where="destination", title="Networks are there")
-def bridges(facts: Facts) -> Answer:
+@check("networks", where="destination", title="Networks are there")
+def networks(facts: Facts) -> Answer:
     if facts.reception is None:
         return _not_asked(facts)
-    return _none_of(facts, facts.reception.bridges_missing, "", "create them, or correct the network", "every bridge exists")
+    return _none_of(facts, facts.reception.networks_missing, "", "", "every network can be had")
 
 
 @check("cpu", where="destination", title="CPU is acceptable")

@@ -7,6 +7,7 @@ from typing import Any
 
 import libvirt
 
+from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import MigrationPlan, TransferProgress
 from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.libvirt import disks
@@ -16,14 +17,14 @@ from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.transfer import progress_of
 
 
-def settle_in(host: Host, plan: MigrationPlan) -> TransferProgress | None:
+def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan) -> TransferProgress | None:
     """Finish what the transfer left; returns its final figures if libvirt still has them.
 
-    The announcement is QEMU's own: it sends RARP (and the guest's virtio driver its gratuitous ARP) when the guest resumes
-    here; a network that wants more is told here.
+    QEMU has announced the guest's MAC by itself when it had received everything; frames are lost, so it is said again here.
 
     :raises GuestNotFound: libvirt does not have it.
     """
+    plumbing.announce(plan.server.vifs)
     domain = host.domain(plan.server.uuid, plan.server.domain_name)
     with host.errors("see that the guest is persistent"):
         if not domain.isPersistent():

@@ -15,6 +15,8 @@ from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.nbd import Exchange
 from nova_blockmigrate.image.source import LocalDirectory
+from nova_blockmigrate.network import settings as network_settings
+from nova_blockmigrate.network.plumbing import NoLedger, Plumbing
 from nova_blockmigrate.objects import (
     GuestDescription,
     GuestLoad,
@@ -51,6 +53,7 @@ from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.inspect_route import Routes
 from nova_blockmigrate.virt.libvirt.migration import TRANSFER, LiveMigration
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
+from nova_blockmigrate.virt.libvirt.unmake import Site
 
 LOG = log.getLogger(__name__)
 _OVER_LIMIT_S = 60.0
@@ -63,6 +66,7 @@ class LibvirtDriver(ComputeDriver):
     images: BaseImages
     manifests: Manifests
     exchange: Exchange
+    plumbing: Plumbing
     capabilities: resources.Capabilities
     domain_settings: domain_xml.DomainSettings
     transfer_settings: TransferSettings
@@ -95,6 +99,7 @@ class LibvirtDriver(ComputeDriver):
         self.images = BaseImages(self.instances_path, source, self.manifests, self.conf.force_raw_images, host)
         limit_bytes_s = self.transfer_settings.bandwidth_mib * 1024**2
         self.exchange = Exchange(host, self.manifests, self.transfer_settings.native_tls, limit_bytes_s)
+        self.plumbing = Plumbing(network_settings.read(self.conf, host))
 
     def close(self) -> None:
         self.host.close()
@@ -114,18 +119,20 @@ class LibvirtDriver(ComputeDriver):
     # --- a guest ----------------------------------------------------------------------------------------------------
 
     def spawn(self, server: Server, ledger: Ledger) -> None:
-        spawn.spawn(self.host, self.images, server, self.domain_settings, self.instances_path, ledger)
+        spawn.spawn(self.host, self.images, self.plumbing, server, self.domain_settings, self.instances_path, ledger)
 
     def destroy(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
-        return removal.delete_server(self.host, server, ledger)
+        return removal.delete_server(self._site(server, ledger))
 
     def power_on(self, server: Server) -> None:
+        self._reconnect(server)
         self._guest(server).start()
 
     def power_off(self, server: Server, timeout_s: float) -> None:
         self._guest(server).shut_down(timeout_s)
 
     def reboot(self, server: Server, hard: bool) -> None:
+        self._reconnect(server)
         self._guest(server).reboot(hard, self.conf.shutdown_timeout)
 
     def pause(self, server: Server) -> None:
@@ -138,6 +145,7 @@ class LibvirtDriver(ComputeDriver):
         self._guest(server).save()
 
     def resume(self, server: Server) -> None:
+        self._reconnect(server)
         self._guest(server).start()
 
     def get_info(self, server: Server) -> PowerState:
@@ -157,7 +165,7 @@ class LibvirtDriver(ComputeDriver):
         return describe(self.host, server, self.manifests)
 
     def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> Reception:
-        return reception.survey(self.host, self.capabilities, self.manifests, server, guest, self.instances_path)
+        return reception.survey(self.host, self.capabilities, self.manifests, self.plumbing, server, guest, self.instances_path)
 
     def survey_host(self) -> HostSurvey:
         address = self.conf.libvirt.live_migration_inbound_addr or ""
@@ -178,7 +186,8 @@ class LibvirtDriver(ComputeDriver):
     ) -> PreparedDestination:
         address = self.conf.libvirt.live_migration_inbound_addr or ""
         files = Bringing(self.host.name, self.images, self.manifests, ledger, fetch_base)
-        return prepare.Preparation(self.host.name, self.instances_path, files, ledger).make(plan, guest, address)
+        preparation = prepare.Preparation(self.host.name, self.instances_path, files, self.plumbing, ledger)
+        return preparation.make(plan, guest, address)
 
     def live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
@@ -197,7 +206,7 @@ class LibvirtDriver(ComputeDriver):
         return outcome
 
     def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
-        return arrival.settle_in(self.host, plan)
+        return arrival.settle_in(self.host, self.plumbing, plan)
 
     def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger) -> tuple[str, ...]:
         with self._lock:
@@ -206,12 +215,12 @@ class LibvirtDriver(ComputeDriver):
             migration.over.wait(_OVER_LIMIT_S)
         destination = self._destination(plan.destination_host)
         try:
-            return removal.clean_source(self.host, destination, plan, guest, ledger)
+            return removal.clean_source(self._site(plan.server, ledger), destination, plan, guest)
         finally:
             destination.close()
 
     def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
-        return prepare.release(self.host, plan, ledger)
+        return prepare.release(self._site(plan.server, ledger), plan)
 
     def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
         # a journal that knows of no transfer is that of a destination
@@ -225,6 +234,13 @@ class LibvirtDriver(ComputeDriver):
         return self.exchange.fetch(uri, sha256, path)
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _reconnect(self, server: Server) -> None:
+        """Before the guest starts: what it was connected by may have gone with a boot of the host."""
+        self.plumbing.plug(server.vifs, NoLedger())
+
+    def _site(self, server: Server, ledger: Ledger) -> Site:
+        return Site(self.host, self.plumbing, server, ledger)
 
     def _guest(self, server: Server) -> Guest:
         return Guest(self.host, server.uuid, server.domain_name)

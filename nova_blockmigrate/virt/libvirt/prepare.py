@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from nova_blockmigrate.exceptions import StorageError, UnsafeRemoval
 from nova_blockmigrate.image import cache
-from nova_blockmigrate.network import bridge
+from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import (
     Artefact,
     Copy,
@@ -40,9 +40,9 @@ from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site,
 class Preparation:
     """Makes one guest's place on this host."""
 
-    def __init__(self, host: str, instances_path: str, files: Bringing, ledger: Ledger) -> None:
+    def __init__(self, host: str, instances_path: str, files: Bringing, plumbing: Plumbing, ledger: Ledger) -> None:
         self._host, self._instances_path = host, instances_path
-        self._files, self._ledger = files, ledger
+        self._files, self._plumbing, self._ledger = files, plumbing, ledger
         self._listed = set(ledger.artefacts())
 
     def make(self, plan: MigrationPlan, guest: GuestDescription, transfer_address: str) -> PreparedDestination:
@@ -50,7 +50,7 @@ class Preparation:
 
         :raises StorageError, HypervisorError: something could not be made; what was made is in the ledger.
         """
-        bridge.plug(plan.server.vifs)
+        self._plumbing.plug(plan.server.vifs, self._ledger)
         with self._ledger.entry(DOMAIN, plan.server.uuid):
             pass  # libvirt makes it when the transfer begins
         copied = [disk for disk in guest.disks if disk.is_copied and plan.block_migration]
@@ -123,15 +123,14 @@ class Preparation:
 # --- unmaking -------------------------------------------------------------------------------------------------------
 
 
-def release(host: Host, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
+def release(site: Site, plan: MigrationPlan) -> tuple[str, ...]:
     """Undo what the ledger lists (`unmake`), once no copy of the guest is left here; returns what stays, in words.
 
     :raises UnsafeRemoval: the guest runs here, or libvirt cannot say.
     """
-    _refuse_running(host, plan)
-    settle.destroy_copy(host, plan.server.uuid)
-    bridge.unplug(plan.server.vifs)
-    return unmake(Site(host, plan.server, ledger))
+    _refuse_running(site.host, plan)
+    settle.destroy_copy(site.host, plan.server.uuid)
+    return unmake(site)
 
 
 def _refuse_running(host: Host, plan: MigrationPlan) -> None:

@@ -9,7 +9,8 @@ import libvirt
 from lxml import etree
 
 from nova_blockmigrate.image.manifest import Manifests
-from nova_blockmigrate.network import bridge
+from nova_blockmigrate.network import links
+from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import GuestDescription, Server
 from nova_blockmigrate.survey import Reception
 from nova_blockmigrate.virt.libvirt import domain_xml, placing
@@ -19,7 +20,13 @@ from nova_blockmigrate.virt.libvirt.resources import Capabilities, why_cpu_unfit
 
 
 def survey(
-    host: Host, capabilities: Capabilities, manifests: Manifests, server: Server, guest: GuestDescription, instances_path: str
+    host: Host,
+    capabilities: Capabilities,
+    manifests: Manifests,
+    plumbing: Plumbing,
+    server: Server,
+    guest: GuestDescription,
+    instances_path: str,
 ) -> Reception:
     facts = DomainFacts(guest.xml)
     tree = etree.fromstring(guest.xml.encode())
@@ -33,7 +40,7 @@ def survey(
         names_taken=tuple(names),
         macs_taken=tuple(macs),
         files_taken=_taken_files(server, guest, instances_path) | unplaced,
-        bridges_missing=_missing_bridges(server, facts),
+        networks_missing=_missing_networks(plumbing, server, facts),
         cpu_problem=cpu_problem,
         machine_problem=machine_problem,
         firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
@@ -42,9 +49,11 @@ def survey(
     )
 
 
-def _missing_bridges(server: Server, facts: DomainFacts) -> tuple[str, ...]:
-    found = bridge.missing([*(vif.bridge for vif in server.vifs), *facts.bridges])
-    return tuple(words.partition(":")[0] for words in found)  # (what to do is the check's to say)
+def _missing_networks(plumbing: Plumbing, server: Server, facts: DomainFacts) -> tuple[str, ...]:
+    """Networks that the guest cannot have here; bridges that only its domain names must be there already."""
+    ours = {vif.bridge for vif in server.vifs}
+    foreign = [name for name in facts.bridges if name not in ours and not links.is_bridge(name)]
+    return (*plumbing.why_not(server.vifs), *(f"bridge {name} does not exist on this host: create it" for name in foreign))
 
 
 def _taken(host: Host, server: Server, tree: Any) -> tuple[list[str], list[str]]:

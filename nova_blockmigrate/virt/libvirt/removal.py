@@ -8,9 +8,7 @@ import os
 from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import UnsafeRemoval
-from nova_blockmigrate.network import bridge
-from nova_blockmigrate.objects import Copy, GuestDescription, MigrationPlan, Observation, Server
-from nova_blockmigrate.virt.driver import Ledger
+from nova_blockmigrate.objects import Copy, GuestDescription, MigrationPlan, Observation
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host, LifecycleEvents
 from nova_blockmigrate.virt.libvirt.observe import observe
@@ -21,18 +19,19 @@ _GONE = {Copy.ABSENT, Copy.MIGRATED_AWAY, Copy.SHUT_OFF, Copy.CRASHED}
 _NOT_THERE = {Copy.ABSENT, Copy.INCOMING, Copy.UNREACHABLE, Copy.MIGRATED_AWAY}
 
 
-def delete_server(host: Host, server: Server, ledger: Ledger) -> tuple[str, ...]:
+def delete_server(site: Site) -> tuple[str, ...]:
     """Delete a server: its domain, then what its ledger lists; returns what stays, in words. One that is not here is fine."""
-    Guest(host, server.uuid, server.domain_name).remove()
-    bridge.unplug(server.vifs)
-    return unmake(Site(host, server, ledger))
+    Guest(site.host, site.server.uuid, site.server.domain_name).remove()
+    site.plumbing.note(site.server.vifs, site.ledger)
+    return unmake(site)
 
 
-def clean_source(source: Host, destination: Host, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger) -> tuple[str, ...]:
+def clean_source(site: Site, destination: Host, plan: MigrationPlan, guest: GuestDescription) -> tuple[str, ...]:
     """Delete what a guest left here that has moved away, as far as its ledger lists it; returns what stays, in words.
 
     :raises UnsafeRemoval: it is here still, or the destination's libvirt does not say that it is there.
     """
+    source = site.host
     here = wait_until_gone(source, plan.server.uuid)
     if here.copy not in _GONE:
         raise UnsafeRemoval(name=f"the disks of {plan.server.uuid}", host=source.name, reason=here.detail)
@@ -42,8 +41,8 @@ def clean_source(source: Host, destination: Host, plan: MigrationPlan, guest: Gu
     reached("clean.proved")
     Guest(source, plan.server.uuid, plan.server.domain_name).undefine()
     reached("clean.undefined")
-    bridge.unplug(plan.server.vifs)
-    left = unmake(Site(source, plan.server, ledger))
+    site.plumbing.note(plan.server.vifs, site.ledger)
+    left = unmake(site)
     reached("clean.unmade")
     copied = [disk.layers[0].path for disk in guest.disks if disk.is_copied]
     stale = [path for path in copied if os.path.exists(path)]

@@ -6,30 +6,37 @@ import os
 
 from nova_blockmigrate.exceptions import Invalid
 from nova_blockmigrate.image.cache import BaseImages
-from nova_blockmigrate.network import bridge
+from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import DiskLayer, Server
 from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE
+from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site
 
 
 def spawn(
-    host: Host, images: BaseImages, server: Server, settings: domain_xml.DomainSettings, instances_path: str, ledger: Ledger
+    host: Host,
+    images: BaseImages,
+    plumbing: Plumbing,
+    server: Server,
+    settings: domain_xml.DomainSettings,
+    instances_path: str,
+    ledger: Ledger,
 ) -> None:
     """Make and start a server. One that libvirt knows was made before (a crash came between): it is only started."""
     guest = Guest(host, server.uuid, server.domain_name)
     if guest.find() is not None:
+        plumbing.plug(server.vifs, ledger)
         guest.start()
         return
     try:
-        bridge.plug(server.vifs)
+        plumbing.plug(server.vifs, ledger)
         _make_disk(host, images, server, instances_path, ledger)
         with ledger.entry(FILE, domain_xml.console_log(instances_path, server.uuid)), ledger.entry(DOMAIN, server.uuid):
             guest.define_and_start(domain_xml.build(server, settings, instances_path))
     except BaseException:  # the border of the method: nothing stays behind, whatever failed
-        removal.delete_server(host, server, ledger)
+        removal.delete_server(Site(host, plumbing, server, ledger))
         raise
 
 

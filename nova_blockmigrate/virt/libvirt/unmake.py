@@ -14,6 +14,7 @@ from collections.abc import Callable
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, StorageError
 from nova_blockmigrate.image import cache
+from nova_blockmigrate.network.plumbing import VIF, Plumbing
 from nova_blockmigrate.objects import Artefact, Server
 from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import in_use
@@ -31,6 +32,7 @@ class Site:
     """Where something is unmade, and of whom."""
 
     host: Host
+    plumbing: Plumbing
     server: Server
     ledger: Ledger
 
@@ -104,5 +106,10 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-REMOVERS: dict[str, Remover] = {FILE: _remove_file, DIRECTORY: _remove_directory, BASE: _remove_base}
+def _remove_vif(site: Site, name: str) -> str:
+    site.plumbing.release(name)
+    return ""
+
+
+REMOVERS: dict[str, Remover] = {FILE: _remove_file, DIRECTORY: _remove_directory, BASE: _remove_base, VIF: _remove_vif}
 """How artefacts of each kind are unmade. The domain, which has none, goes before all of them."""

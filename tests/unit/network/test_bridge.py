@@ -1,27 +1,80 @@
-"""Whether a guest's bridges are there, told without touching them."""
+"""Bridges and uplinks: what is told without touching them, and what is refused."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
 
-from nova_blockmigrate.exceptions import HypervisorError
-from nova_blockmigrate.network import bridge
-from nova_blockmigrate.objects import Vif
+from nova_blockmigrate.exceptions import NetworkError
+from nova_blockmigrate.network import links
+from nova_blockmigrate.network.plumbing import NoLedger, Plumbing
+from nova_blockmigrate.network.settings import NetworkSettings
+from nova_blockmigrate.objects import Segment, SegmentKind, Vif
 
 
-def test_a_bridge_that_exists_is_fine(tmp_path: Path) -> None:
-    (tmp_path / "br100" / "bridge").mkdir(parents=True)
-    assert bridge.missing(["br100", "br100"], str(tmp_path)) == []
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /sys/class/net of the test's own: eth1 of 1500 bytes, and the bridge br100."""
+    monkeypatch.setattr(links, "CLASS_NET", str(tmp_path / "net"))
+    (tmp_path / "net/br100/bridge").mkdir(parents=True)
+    (tmp_path / "net/eth1").mkdir()
+    (tmp_path / "net/eth1/mtu").write_text("1500\n")
+    return tmp_path
 
 
-def test_each_missing_bridge_is_named_once_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "eth0").mkdir()
-    absent, no_bridge = bridge.missing(["br100", "br100", "eth0"], str(tmp_path))
-    assert "br100 does not exist" in absent
-    assert "create it" in absent
-    assert "eth0 is not a bridge" in no_bridge
+def vif(bridge: str = "br100", mtu: int = 1500, **segment: object) -> Vif:
+    return Vif("port", "fa:16:3e:00:00:01", bridge, "tapport", mtu=mtu, segment=Segment(**segment))  # type: ignore[arg-type]
 
 
-def test_plugging_into_a_missing_bridge_fails() -> None:
-    with pytest.raises(HypervisorError, match="no-such-bridge"):
-        bridge.plug([Vif("p", "fa:16:3e:00:00:01", "no-such-bridge", "tap0")])
+def why_not(devices: Path, wanted: Vif, **options: object) -> str:
+    settings = NetworkSettings("compute1", str(devices / "book.json"), {"physnet1": "eth1"}, **options)  # type: ignore[arg-type]
+    return "; ".join(Plumbing(settings).why_not([wanted, wanted]))
+
+
+VLAN = {"kind": SegmentKind.VLAN, "id": 100, "physical_network": "physnet1"}
+VXLAN = {"kind": SegmentKind.VXLAN, "id": 5000}
+
+
+def test_a_bridge_that_exists_is_fine(devices: Path) -> None:
+    assert why_not(devices, vif()) == ""
+
+
+def test_a_missing_bridge_is_named_once_with_what_to_do(devices: Path) -> None:
+    assert why_not(devices, vif("br200")) == "bridge br200 does not exist on this host: create it, or correct the network's bridge"
+
+
+def test_what_is_no_bridge_is_refused(devices: Path) -> None:
+    assert "eth1 is not a bridge" in why_not(devices, vif("eth1"))
+
+
+def test_a_vlan_whose_interface_is_there_can_be_had_and_its_bridge_made(devices: Path) -> None:
+    assert why_not(devices, vif("brvlan100", **VLAN)) == ""
+
+
+def test_bridges_are_made_only_where_the_configuration_allows_it(devices: Path) -> None:
+    assert "eth1.100 does not exist" in why_not(devices, vif("brvlan100", **VLAN), create_bridges=False)
+
+
+def test_an_unmapped_physical_network_is_refused(devices: Path) -> None:
+    wanted = vif("brvlan100", **{**VLAN, "physical_network": "physnet2"})
+    assert "physical_interface_mappings" in why_not(devices, wanted)
+
+
+def test_frames_must_fit_into_what_carries_them(devices: Path) -> None:
+    assert "carries 1500 bytes" in why_not(devices, vif("brvlan100", mtu=9000, **VLAN))
+
+
+def test_vxlan_over_an_interface_needs_fifty_bytes_more(devices: Path) -> None:
+    over = {**VXLAN, "physical_network": "physnet1"}
+    assert "VXLAN adds 50" in why_not(devices, vif("brvx", 1451, **over), vxlan_remotes=("10.0.0.2",))
+    assert why_not(devices, vif("brvx", 1450, **over), vxlan_remotes=("10.0.0.2",)) == ""
+
+
+def test_vxlan_without_other_hosts_is_refused(devices: Path) -> None:
+    assert "vxlan_remotes" in why_not(devices, vif("brvx", **VXLAN))
+
+
+def test_plugging_into_a_missing_bridge_fails(devices: Path) -> None:
+    with pytest.raises(NetworkError, match="no-such-bridge"):
+        Plumbing(NetworkSettings("compute1", str(devices / "book.json"))).plug([vif("no-such-bridge")], NoLedger())

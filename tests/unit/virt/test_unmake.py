@@ -9,6 +9,8 @@ import pytest
 
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.exceptions import HypervisorError, StorageError
+from nova_blockmigrate.network.plumbing import Plumbing
+from nova_blockmigrate.network.settings import NetworkSettings
 from nova_blockmigrate.objects import Artefact, Server
 from nova_blockmigrate.virt.libvirt import unmake
 from nova_blockmigrate.virt.libvirt.host import Host
@@ -19,7 +21,8 @@ SERVER = Server("6e783272-31b5-4fdc-8828-2b8892daab39", "instance-00000001", "lm
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    return Site(Host("test:///default", "here"), SERVER, Records(tmp_path / "ledger").of_server(SERVER.uuid))
+    plumbing = Plumbing(NetworkSettings("here", str(tmp_path / "book")))
+    return Site(Host("test:///default", "here"), plumbing, SERVER, Records(tmp_path / "ledger").of_server(SERVER.uuid))
 
 
 def make(site: Site, *paths: Path) -> None:
