@@ -24,7 +24,7 @@ def up(lab: Lab, arguments: list[str]) -> int:
     parser.add_argument("--no-services", action="store_true", help="hosts and RabbitMQ only")
     parser.add_argument("--hosts", type=int, help="how many compute hosts (2)")
     parser.add_argument("--concurrency", choices=["eventlet", "threading"], help="what our services run on")
-    parser.add_argument("--database", help="database URL instead of the controller's SQLite file")
+    parser.add_argument("--database", help="postgresql: one of its own; or a database URL, instead of the controller's SQLite file")
     parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args(arguments)
     progress = Progress(given.quiet)

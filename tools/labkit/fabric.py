@@ -91,6 +91,21 @@ def heal(layout: Layout, host: Machine, network: str = "management") -> None:
     _set_cable(layout, host, network, "up")
 
 
+def separate(host: Machine, address: str) -> None:
+    """Have a host drop what it sends to and gets from an address of the management network; silence, as in a broken switch."""
+    rules = f"""
+table inet separation {{
+    chain incoming {{ type filter hook input priority -300; ip saddr {address} drop; }}
+    chain outgoing {{ type filter hook output priority -300; ip daddr {address} drop; }}
+}}
+"""
+    run(["ip", "netns", "exec", host.namespace, "nft", "-f", "-"], input=rules)
+
+
+def rejoin(host: Machine) -> None:
+    run(["ip", "netns", "exec", host.namespace, "nft", "delete", "table", "inet", "separation"], check=False)
+
+
 def limit_rate(host: Machine, mbit_s: int | None) -> None:
     """Shape what a host sends over the management network, so that a transfer lasts long enough to be looked at."""
     queue = ["ip", "netns", "exec", host.namespace, "tc", "qdisc"]

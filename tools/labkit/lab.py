@@ -13,7 +13,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from labkit import api, fabric, guest_image, libvirt_host, machine, mountpoints, packages, processes, rabbitmq, seed, services
+from labkit import (
+    api,
+    fabric,
+    guest_image,
+    libvirt_host,
+    machine,
+    mountpoints,
+    packages,
+    postgres,
+    processes,
+    rabbitmq,
+    seed,
+    services,
+)
 from labkit.commands import run, wait_until
 from labkit.errors import LabError
 from labkit.layout import VENV, Layout, Machine
@@ -93,7 +106,7 @@ class Lab:
 
     def _gather(self, progress: Progress, with_services: bool) -> Path:
         with progress.step("Debian packages"):
-            packages.ensure_packages()
+            packages.ensure_packages(postgres.PACKAGES if self._record.options.own_postgresql else ())
         if with_services:
             with progress.step("virtual environment"):
                 packages.ensure_venv()
@@ -145,6 +158,8 @@ class Lab:
         layout, controller = self.layout, self.layout.controller
         for each in layout.machines:
             services.configure(layout, each, self._record.password, self._record.options)
+        if self._record.options.own_postgresql:
+            self._start_postgresql(progress)
         with progress.step("database"):
             seed.sync_database(layout)
             seed.create_token(layout)
@@ -154,9 +169,16 @@ class Lab:
         for each in layout.machines:
             for name in services.of(each):
                 if not machine.daemon_runs(layout, each, name):
-                    services.start(layout, each, name)
+                    services.start(layout, each, name, self._record.options)
         self._wait(progress, "API answers", controller, "api", lambda: api.answers(layout), 60)
         self._wait_for_services(progress)
+
+    def _start_postgresql(self, progress: Progress) -> None:
+        layout, controller = self.layout, self.layout.controller
+        if not machine.daemon_runs(layout, controller, postgres.DAEMON):
+            postgres.start(layout)
+        self._wait(progress, "PostgreSQL answers", controller, postgres.DAEMON, lambda: postgres.answers(layout), 30)
+        postgres.create_database(layout)
 
     def _wait_for_services(self, progress: Progress) -> None:
         token = seed.token_of(self.layout)
@@ -259,10 +281,12 @@ class Lab:
         each = self.machine(name)
         if service == rabbitmq.DAEMON and each.is_controller:
             rabbitmq.start(self.layout, self._record.password)
+        elif service == postgres.DAEMON and each.is_controller and self._record.options.own_postgresql:
+            postgres.start(self.layout)
         elif service == libvirt_host.DAEMON and not each.is_controller:
             libvirt_host.start(self.layout, each)
         elif service in services.of(each):
-            services.start(self.layout, each, service)
+            services.start(self.layout, each, service, self._record.options)
         else:
             raise LabError(f"{name} has no service {service!r}; it has {', '.join(self.services_of(each))}")
 
@@ -292,10 +316,24 @@ class Lab:
     def heal(self, name: str, network: str = "management") -> None:
         fabric.heal(self.layout, self.machine(name), network)
 
+    def separate(self, name: str, other: str) -> None:
+        """Drop everything between two machines, until `rejoin`; both go on reaching all others."""
+        fabric.separate(self.machine(name), self.machine(other).management_ip)
+
+    def rejoin(self, name: str) -> None:
+        """Undo every `separate` of a machine."""
+        fabric.rejoin(self.machine(name))
+
+    def root(self, name: str) -> Path:
+        """The machine's file system as it sees it, from outside."""
+        return Path(f"/proc/{machine.pid(self.layout, self.machine(name))}/root")
+
     def services_of(self, each: Machine) -> tuple[str, ...]:
         """The daemons that the machine should have."""
         own = services.of(each) if self._record.with_services else ()
-        return (rabbitmq.DAEMON if each.is_controller else libvirt_host.DAEMON, *own)
+        if not each.is_controller:
+            return (libvirt_host.DAEMON, *own)
+        return (rabbitmq.DAEMON, *((postgres.DAEMON,) if self._record.options.own_postgresql else ()), *own)
 
 
 # The client says at length that it is deprecated, and its libraries likewise.

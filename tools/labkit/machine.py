@@ -23,7 +23,7 @@ _LIBVIRT_FOLDERS = {
     "libvirt/log": "/var/log/libvirt",
     "libvirt/cache": "/var/cache/libvirt",
 }
-_PRODUCT_FOLDERS = {"etc": CONFIGURATION, "state": PRODUCT_STATE, "instances": INSTANCES}
+_PRODUCT_FOLDERS = {"etc": CONFIGURATION, "state": PRODUCT_STATE, "instances": INSTANCES, "postgresql": "/var/lib/postgresql"}
 # Mount points on the machine's own disk, made where missing: see mountpoints.py. (IMAGES lies in a folder of ours.)
 MOUNT_POINTS = (*_LIBVIRT_FOLDERS.values(), *_PRODUCT_FOLDERS.values())
 
@@ -51,6 +51,14 @@ def _mounts(layout: Layout, machine: Machine) -> list[dict[str, str]]:
         *({"kind": "bind", "source": source, "target": target} for source, target in binds),
         {"kind": "tmpfs", "source": machine.namespace, "target": "/run"},
     ]
+
+
+def mounted(machine: Machine, target: str) -> Path:
+    """The folder outside that the machine has mounted at `target`."""
+    for name, place in {**_LIBVIRT_FOLDERS, **_PRODUCT_FOLDERS}.items():
+        if place == target:
+            return machine.folder / name
+    raise ValueError(f"nothing is mounted at {target}")
 
 
 def boot(layout: Layout, machine: Machine) -> None:
@@ -112,6 +120,14 @@ def _pid(layout: Layout, machine: Machine) -> int | None:
     return pid if here.st_ino == wanted.st_ino else None
 
 
+def pid(layout: Layout, machine: Machine) -> int:
+    """The machine's first process; LabError when it is not up."""
+    found = _pid(layout, machine)
+    if found is None:
+        raise LabError(f"{machine.name} is not up; see `tools/lab status`")
+    return found
+
+
 # Daemons
 
 
@@ -167,12 +183,10 @@ def _ask(layout: Layout, machine: Machine, request: dict[str, object]) -> Any:
 
 def entering(layout: Layout, machine: Machine, argv: Sequence[str], cwd: str | None = None) -> list[str]:
     """The command line that runs `argv` on the machine, in `cwd` if it exists there."""
-    pid = _pid(layout, machine)
-    if pid is None:
-        raise LabError(f"{machine.name} is not up; see `tools/lab status`")
+    first = pid(layout, machine)
     # Entering a mount namespace loses the working directory.
     go = ["sh", "-c", 'cd "$0" 2>/dev/null || cd /; exec "$@"', cwd or os.getcwd(), *argv]
-    return [shutil.which("nsenter") or "/usr/bin/nsenter", "-t", str(pid), "-m", "-u", "-n", *go]
+    return [shutil.which("nsenter") or "/usr/bin/nsenter", "-t", str(first), "-m", "-u", "-n", *go]
 
 
 def environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from labkit.commands import output, run
@@ -48,15 +48,16 @@ _INPUTS = ("constraints.txt", "requirements.txt", "test-requirements.txt", "setu
 _OLDEST_PYTHON = (3, 11)
 
 
-def missing_packages() -> list[str]:
-    asked = run(["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *PACKAGES], check=False).stdout
+def missing_packages(further: Sequence[str] = ()) -> list[str]:
+    wanted = (*PACKAGES, *further)
+    asked = run(["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *wanted], check=False).stdout
     installed = {line.split()[0] for line in asked.splitlines() if line.endswith(" installed")}
-    return [package for package in PACKAGES if package not in installed]
+    return [package for package in wanted if package not in installed]
 
 
-def ensure_packages() -> list[str]:
-    """Install what is missing, without starting any service; returns what was installed."""
-    missing = missing_packages()
+def ensure_packages(further: Sequence[str] = ()) -> list[str]:
+    """Install what is missing, and what is wanted besides, without starting any service; returns what was installed."""
+    missing = missing_packages(further)
     if missing:
         if os.geteuid() != 0:
             raise LabError(f"only root can install {' '.join(missing)}")

@@ -5,7 +5,7 @@ asked. (QEMU's own monitor cannot be asked during a handover: the domain's lock 
 so it proves nothing.) Each answer holds at some instant between question and answer; a guest counts as running in between two such
 answers only when they follow each other closely. So what is reported as two running copies is certain.
 
-`Sampler` starts and reads it; run as a program, in the controller's network with libvirt-python, it writes one JSON line an answer.
+`Sampler` starts and reads it; run as a program with libvirt-python, it writes one JSON line an answer.
 """
 
 import argparse
@@ -111,20 +111,19 @@ class Sampler:
         self.report: Report | None = None
 
     def start(self) -> "Sampler":
-        from labkit import fabric
+        from labkit import fabric, machine
         from labkit.layout import VENV
 
         self._folder = tempfile.TemporaryDirectory(prefix="nbm-sampler-")
         self._path = Path(self._folder.name) / "samples.jsonl"
         layout = self._lab.layout
-        hosts = [f"{host.name}={host.management_ip}={fabric.namespace_file(host.namespace).stat().st_ino}" for host in layout.hosts]
-        # Only the network is entered: the process must see all hosts' QEMUs, which it does from here.
+        # By each host's own socket, not over the network: tests cut that.
+        hosts = [
+            f"{host.name}={machine.pid(layout, host)}={fabric.namespace_file(host.namespace).stat().st_ino}"
+            for host in layout.hosts
+        ]
         self._process = subprocess.Popen(
             [
-                "ip",
-                "netns",
-                "exec",
-                layout.controller.namespace,
                 str(VENV / "bin/python"),
                 __file__,
                 self._domain,
@@ -194,7 +193,8 @@ class _Qemu:
 class _HostWatcher(threading.Thread):
     def __init__(self, domain: str, host: str, interval_s: float, output: TextIO, lock: threading.Lock) -> None:
         super().__init__(daemon=True)
-        self._name, self._address, inode = host.split("=")
+        self._name, pid, inode = host.split("=")
+        self._socket = f"/proc/{pid}/root/run/libvirt/libvirt-sock-ro"
         self._qemu = _Qemu(domain, int(inode))
         self._domain, self._interval_s, self._output, self._lock = domain, interval_s, output, lock
         self._connection: Any = None
@@ -218,7 +218,7 @@ class _HostWatcher(threading.Thread):
 
         try:
             if self._connection is None:
-                self._connection = libvirt.openReadOnly(f"qemu+tcp://{self._address}/system")
+                self._connection = libvirt.openReadOnly(f"qemu+unix:///system?socket={self._socket}")
             state, reason = self._connection.lookupByName(self._domain).state()
             return state, reason
         except libvirt.libvirtError as error:
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("domain")
     parser.add_argument("output")
     parser.add_argument("--interval", type=float, default=0.003)
-    parser.add_argument("hosts", nargs="+", metavar="NAME=ADDRESS=NETWORK_NAMESPACE_INODE")
+    parser.add_argument("hosts", nargs="+", metavar="NAME=PID=NETWORK_NAMESPACE_INODE")
     given = parser.parse_args()
     libvirt.registerErrorHandler(lambda *_: None, None)
     lock = threading.Lock()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import machine
+from labkit import machine, postgres
 from labkit.layout import API_PORT, CONFIGURATION, IMAGES, INSTANCES, PRODUCT_STATE, VENV, Layout, Machine
 from labkit.rabbitmq import transport_url
 
@@ -15,13 +15,22 @@ CONTROLLER_SERVICES, HOST_SERVICES = ("conductor", "api"), ("compute",)
 
 @dataclass(frozen=True)
 class Options:
-    """What `up` can be asked for. An empty database means SQLite in the controller's state folder."""
+    """What `up` can be asked for. An empty database means SQLite in the controller's state folder, "postgresql" one of the
+    laboratory's own; anything else is the URL of somebody else's. With breakpoints the
+    services can be held at named points (`nova_blockmigrate.breakpoints`)."""
 
     concurrency: str = "eventlet"
     database: str = ""
+    breakpoints: bool = False
+
+    @property
+    def own_postgresql(self) -> bool:
+        return self.database == "postgresql"
 
     @property
     def database_url(self) -> str:
+        if self.own_postgresql:
+            return postgres.URL
         return self.database or f"sqlite:///{PRODUCT_STATE}/nova-blockmigrate.sqlite"
 
 
@@ -39,6 +48,13 @@ def configure(layout: Layout, each: Machine, password: str, options: Options) ->
     path = each.folder / "etc/nova-blockmigrate.conf"
     path.touch(mode=0o600)
     path.write_text(configuration(each, password, options))
+    if options.breakpoints:
+        breakpoints_folder(each).mkdir(mode=0o700, exist_ok=True)
+
+
+def breakpoints_folder(each: Machine) -> Path:
+    """Where the machine's services look for armed points, as seen from outside."""
+    return each.folder / "state/breakpoints"
 
 
 def configuration(each: Machine, password: str, options: Options) -> str:
@@ -83,8 +99,11 @@ def _to_ini(sections: Mapping[str, Mapping[str, object]]) -> str:
     return text.getvalue()
 
 
-def start(layout: Layout, each: Machine, name: str) -> None:
-    machine.start_daemon(layout, each, name, [command(name)], {"PYTHONUNBUFFERED": "1"})
+def start(layout: Layout, each: Machine, name: str, options: Options) -> None:
+    environment = {"PYTHONUNBUFFERED": "1"}
+    if options.breakpoints:
+        environment["NOVA_BLOCKMIGRATE_BREAKPOINTS"] = f"{PRODUCT_STATE}/breakpoints"
+    machine.start_daemon(layout, each, name, [command(name)], environment)
 
 
 def credentials(layout: Layout, token: str) -> str:

@@ -1,0 +1,32 @@
+"""Something breaks while a guest moves: it goes on, on one host, and nothing is left behind (tools/faultkit)."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+from typing import Any
+
+import pytest
+
+LOGS = pathlib.Path(__file__).parents[2] / ".cache/faults"
+
+
+@pytest.mark.timeout(420)
+def test_holds(stage: Any, results: list[Any], case: Any) -> None:
+    from faultkit import runner
+
+    result = runner.play(stage, case)
+    results.append(result)
+    if not result.held:
+        kept = keep_logs(stage, case.name)
+        stage.rebuild()
+        reasons = "\n".join(map(str, result.violations)) or result.trouble
+        pytest.fail(f"{reasons}\n(logs of the laboratory: {kept})", pytrace=False)
+
+
+def keep_logs(stage: Any, name: str) -> pathlib.Path:
+    """The laboratory goes; what its services said stays."""
+    folder = LOGS / name.replace(" ", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(stage.lab.layout.logs, folder)
+    return folder

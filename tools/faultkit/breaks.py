@@ -1,0 +1,273 @@
+"""The ways to break something, each with its way back. Values: a case names them, the stage does them.
+
+`before` makes ready what must be there before the migration; `do` breaks; `undo` brings the part back; `after` tidies up when
+the case was judged.
+"""
+
+import contextlib
+import signal
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultkit.stage import CONNECTION_ERRORS, Stage
+from labkit.commands import wait_until
+from labkit.errors import LabError
+from labkit.layout import INSTANCES
+
+
+@dataclass(frozen=True)
+class Break:
+    """Nothing is broken."""
+
+    def __str__(self) -> str:
+        return "nothing"
+
+    def prepare_stage(self, stage: Stage) -> None:
+        """Make ready what the guest must be booted upon."""
+
+    def before(self, stage: Stage) -> None:
+        """Make ready what only this migration needs; source and destination are known."""
+
+    def do(self, stage: Stage) -> None:
+        """Break it."""
+
+    def undo(self, stage: Stage) -> None:
+        """Bring it back."""
+
+    def after(self, stage: Stage) -> None:
+        """Tidy up."""
+
+
+@dataclass(frozen=True)
+class Kill(Break):
+    """SIGKILL; started again when its time away is over."""
+
+    part: str
+
+    def __str__(self) -> str:
+        return f"kill -9 {self.part}"
+
+    def do(self, stage: Stage) -> None:
+        stage.signal(self.part, signal.SIGKILL)
+
+    def undo(self, stage: Stage) -> None:
+        if not self.part.endswith("qemu"):
+            stage.start(self.part)
+
+
+@dataclass(frozen=True)
+class Terminate(Break):
+    """SIGTERM, as systemd stops a service; started again when its time away is over."""
+
+    part: str
+
+    def __str__(self) -> str:
+        return f"stop {self.part}"
+
+    def do(self, stage: Stage) -> None:
+        stage.lab.stop(*stage.daemon(self.part))
+
+    def undo(self, stage: Stage) -> None:
+        stage.start(self.part)
+
+
+@dataclass(frozen=True)
+class Freeze(Break):
+    """SIGSTOP, until SIGCONT: the part is there and does not answer."""
+
+    part: str
+
+    def __str__(self) -> str:
+        return f"freeze {self.part}"
+
+    def do(self, stage: Stage) -> None:
+        stage.signal(self.part, signal.SIGSTOP)
+
+    def undo(self, stage: Stage) -> None:
+        with contextlib.suppress(LabError):  # libvirt may have killed a QEMU meanwhile
+            stage.signal(self.part, signal.SIGCONT)
+
+
+@dataclass(frozen=True)
+class Unplug(Break):
+    """A host's cable is pulled."""
+
+    role: str
+    network: str = "management"
+
+    def __str__(self) -> str:
+        return f"unplug {self.role}'s {self.network} network"
+
+    def do(self, stage: Stage) -> None:
+        stage.lab.cut(stage.host(self.role), self.network)
+
+    def undo(self, stage: Stage) -> None:
+        stage.lab.heal(stage.host(self.role), self.network)
+
+
+@dataclass(frozen=True)
+class Separate(Break):
+    """Packets between two machines vanish; both reach all others."""
+
+    role: str
+    other: str
+
+    def __str__(self) -> str:
+        return f"cut {self.role} from {self.other}"
+
+    def do(self, stage: Stage) -> None:
+        stage.lab.separate(stage.host(self.role), stage.host(self.other))
+
+    def undo(self, stage: Stage) -> None:
+        stage.lab.rejoin(stage.host(self.role))
+
+
+@dataclass(frozen=True)
+class Crash(Break):
+    """A host loses its power: everything on it dies at once, /run with it; then it boots."""
+
+    role: str
+
+    def __str__(self) -> str:
+        return f"power failure of {self.role}"
+
+    def do(self, stage: Stage) -> None:
+        host = stage.host(self.role)
+        stage.lab.kill(host, "compute", signal.SIGKILL)
+        stage.lab.kill(host, "libvirtd", signal.SIGKILL)
+        if stage.qemu_pid(host) is not None:
+            stage.signal(f"{self.role} qemu", signal.SIGKILL)
+        for state in _files(stage.path(host, "/run/libvirt")):
+            state.unlink(missing_ok=True)
+
+    def undo(self, stage: Stage) -> None:
+        stage.start(f"{self.role} libvirtd")
+        stage.start(f"{self.role} compute")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in list(folder.rglob("*")) if not path.is_dir())
+
+
+_locks: list[sqlite3.Connection] = []
+
+
+@dataclass(frozen=True)
+class LockDatabase(Break):
+    """Nobody can write to the SQLite file."""
+
+    def __str__(self) -> str:
+        return "lock the SQLite database"
+
+    def do(self, stage: Stage) -> None:
+        path = stage.lab.layout.controller.folder / "state/nova-blockmigrate.sqlite"
+        connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        _locks.append(connection)
+
+    def undo(self, stage: Stage) -> None:
+        while _locks:
+            _locks.pop().close()
+
+
+@dataclass(frozen=True)
+class FillDisk(Break):
+    """The destination's instances lie on a small file system, which is filled to the last byte."""
+
+    room_mib: int = 160
+    """Enough for the checks to let the guest in."""
+
+    def __str__(self) -> str:
+        return "fill destination's disk"
+
+    def before(self, stage: Stage) -> None:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={self.room_mib}m", "faults", INSTANCES]
+        stage.lab.run(stage.destination, mount)
+
+    def do(self, stage: Stage) -> None:
+        stage.lab.run(stage.destination, ["sh", "-c", f"cat /dev/zero > {INSTANCES}/ballast"], check=False)
+
+    def undo(self, stage: Stage) -> None:
+        stage.lab.run(stage.destination, ["rm", "-f", f"{INSTANCES}/ballast"])
+
+    def after(self, stage: Stage) -> None:
+        stage.lab.run(stage.destination, ["umount", "-l", INSTANCES])
+
+
+@dataclass(frozen=True)
+class Order(Break):
+    """The guest does something of its own: poweroff, reboot, crash."""
+
+    order: str
+
+    def __str__(self) -> str:
+        return f"the guest does {self.order}"
+
+    def do(self, stage: Stage) -> None:
+        stage.guest.guest.order(self.order)
+
+
+@dataclass(frozen=True)
+class Wish(Break):
+    """A user wants something: abort, force complete, pause, delete."""
+
+    wish: str
+
+    def __str__(self) -> str:
+        return f"its user asks for {self.wish}"
+
+    def do(self, stage: Stage) -> None:
+        server, migration = f"/servers/{stage.guest.id}", stage.ask(lambda client: client.newest_migration(stage.guest.id))["id"]
+        method, path, body = {
+            "abort": ("DELETE", f"{server}/migrations/{migration}", None),
+            "force complete": ("POST", f"{server}/migrations/{migration}/action", {"force_complete": None}),
+            "pause": ("POST", f"{server}/action", {"pause": None}),
+        }[self.wish]
+        stage.ask(lambda client: client.request(method, path, body))
+
+
+@dataclass(frozen=True)
+class ForgetBases(Break):
+    """The destination has no base images: they are brought from the source."""
+
+    def __str__(self) -> str:
+        return "no base image at the destination"
+
+    def do(self, stage: Stage) -> None:
+        stage.lab.run(stage.destination, ["sh", "-c", f"rm -rf {INSTANCES}/_base"])
+
+
+@dataclass(frozen=True)
+class LibvirtPause(Break):
+    """The guest is paused at the source behind our back, and goes on when the time is over."""
+
+    def __str__(self) -> str:
+        return "virsh suspend at the source"
+
+    def do(self, stage: Stage) -> None:
+        stage.lab.run(stage.source, ["virsh", "suspend", stage.guest.domain], check=False)
+
+    def undo(self, stage: Stage) -> None:
+        for host in (stage.source, stage.destination):
+            stage.lab.run(host, ["virsh", "resume", stage.guest.domain], check=False)
+
+
+def wait_for_copying(stage: Stage, timeout_s: float = 40) -> None:
+    """Until the API shows bytes of a running migration."""
+
+    def copying() -> bool:
+        try:
+            seen = stage.ask(lambda client: client.running_migrations(stage.guest.id))
+        except CONNECTION_ERRORS:
+            return False
+        return bool(seen and seen[0]["status"] == "running" and seen[0]["disk_processed_bytes"])
+
+    wait_until(copying, timeout_s, "disks are being copied")
+
+
+def domains(stage: Stage, host: str) -> dict[str, str]:
+    """Names and states of a host's domains, by its own libvirt."""
+    listed = stage.lab.run(host, ["virsh", "list", "--all"], check=False, timeout_s=15).stdout.splitlines()[2:]
+    return {words[1]: " ".join(words[2:]) for words in map(str.split, listed) if len(words) >= 3}

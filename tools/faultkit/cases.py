@@ -1,0 +1,338 @@
+"""The table: what is broken, where, for how long, and how it must end.
+
+Unless a case says otherwise the migration must complete: what only controls may die as often as it likes.
+"""
+
+from dataclasses import dataclass, field
+
+from faultkit.breaks import (
+    Break,
+    Crash,
+    FillDisk,
+    ForgetBases,
+    Freeze,
+    Kill,
+    LockDatabase,
+    Order,
+    Separate,
+    Terminate,
+    Unplug,
+    Wish,
+)
+from faultkit.checker import CANCELLED, COMPLETED, FAILED, Expected
+
+FAILS = Expected((FAILED,))
+EITHER = Expected((FAILED, COMPLETED))
+OFF = Expected((FAILED,), power="SHUTOFF")
+CAUSE = Kill("destination qemu")
+"""What sends a migration back."""
+CONTROL = Expected(control_plane_only=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell of the matrix."""
+
+    name: str
+    point: str = ""
+    """Where the migration is stopped; empty: while its disks are being copied, without being stopped."""
+    breaks: tuple[Break, ...] = ()
+    away_s: float = 2.0
+    """How long the parts stay broken."""
+    expected: Expected = field(default_factory=Expected)
+    first: tuple[Break, ...] = ()
+    """Done before the migration is asked for."""
+    cause: Break | None = None
+    """Done in mid-copy, to make the migration come to its point."""
+    moves_meanwhile: bool = False
+    """The guest must run on its destination before the parts are back."""
+    held: bool = False
+    """Whoever is at the point stays there until the parts are back."""
+    in_every_run: bool = False
+    """One of the dozen that every run of continuous integration plays."""
+    database: str = "sqlite"
+
+    @property
+    def slow(self) -> bool:
+        """Copying must last."""
+        return not self.point or self.cause is not None
+
+    @property
+    def when(self) -> str:
+        if self.cause is not None:
+            return f"{self.point} (after {self.cause})"
+        return self.point or "mid-copy"
+
+    @property
+    def what(self) -> str:
+        return ", ".join(map(str, self.breaks))
+
+
+def killed(part: str, points: tuple[str, ...], expected: Expected | None = None, away_s: float = 2.0) -> tuple[Case, ...]:
+    """The same part killed at each of these points."""
+    expected = expected or Expected()
+    return tuple(Case(f"{part} killed at {point}", point, (Kill(part),), away_s, expected) for point in points)
+
+
+CONTROL_PLANE = (
+    Case("api killed at api.accepted", "api.accepted", (Kill("api"),), 2, CONTROL),
+    *killed(
+        "conductor",
+        (
+            "conductor.check.begin",
+            "conductor.check.done",
+            "conductor.queue.done",
+            "conductor.prepare_destination.begin",
+            "conductor.prepare_destination.done",
+            "conductor.transfer.begin",
+            "conductor.transfer.done",
+            "conductor.record.done",
+            "conductor.finish_destination.done",
+            "conductor.clean_source.begin",
+            "conductor.clean_source.done",
+        ),
+        CONTROL,
+    ),
+    Case("conductor killed in mid-copy", "", (Kill("conductor"),), 3, CONTROL, in_every_run=True),
+    Case("conductor stopped in mid-copy", "", (Terminate("conductor"),), 3, CONTROL),
+    Case("conductor frozen in mid-copy", "", (Freeze("conductor"),), 25, CONTROL, moves_meanwhile=True),
+    Case(
+        "conductor killed while it turns back",
+        "conductor.turned_back",
+        (Kill("conductor"),),
+        2,
+        FAILS,
+        cause=CAUSE,
+    ),
+    Case("conductor killed after the roll back", "conductor.undone", (Kill("conductor"),), 2, FAILS, cause=CAUSE),
+    Case(
+        "whole controller dies in mid-copy",
+        "",
+        (Kill("conductor"), Kill("api"), Kill("rabbitmq")),
+        15,
+        CONTROL,
+        moves_meanwhile=True,
+    ),
+    Case("rabbitmq killed in mid-copy", "", (Kill("rabbitmq"),), 15, CONTROL, moves_meanwhile=True, in_every_run=True),
+    Case("rabbitmq away for 90 s", "", (Kill("rabbitmq"),), 90, CONTROL, moves_meanwhile=True),
+    Case("rabbitmq frozen in mid-copy", "", (Freeze("rabbitmq"),), 30, CONTROL, moves_meanwhile=True),
+    Case("rabbitmq killed while preparing", "prepare.claimed", (Kill("rabbitmq"),), 5, CONTROL),
+    Case("rabbitmq killed at the handover", "handover.complete", (Kill("rabbitmq"),), 5, CONTROL),
+    Case("database locked for 45 s", "", (LockDatabase(),), 45, CONTROL, moves_meanwhile=True),
+    Case("database locked after the handover", "transfer.kept", (LockDatabase(),), 10, CONTROL, in_every_run=True),
+)
+
+SOURCE_COMPUTE = (
+    *killed("source compute", ("check_source.end", "transfer.begin", "transfer.journalled", "transfer.started"), CONTROL),
+    Case("source compute killed in mid-copy", "", (Kill("source compute"),), 3, CONTROL, in_every_run=True),
+    Case("source compute stopped in mid-copy", "", (Terminate("source compute"),), 3, CONTROL),
+    Case("source compute frozen in mid-copy", "", (Freeze("source compute"),), 25, CONTROL, moves_meanwhile=True),
+    *killed("source compute", ("transfer.source_paused", "handover.fencing", "handover.complete"), CONTROL),
+    Case("source compute killed at handover.stopped", "handover.stopped", (Kill("source compute"),), 2, CONTROL, in_every_run=True),
+    *killed("source compute", ("handover.judged", "handover.killed"), CONTROL),
+    Case("source compute killed at handover.fenced", "handover.fenced", (Kill("source compute"),), 2, CONTROL, in_every_run=True),
+    *killed("source compute", ("handover.resumed", "transfer.decided", "transfer.kept", "transfer.end"), CONTROL),
+    Case(
+        "source compute away for 40 s from handover.fenced",
+        "handover.fenced",
+        (Kill("source compute"),),
+        40,
+        CONTROL,
+        moves_meanwhile=True,
+    ),
+    Case("source compute away for 40 s in mid-copy", "", (Kill("source compute"),), 40, CONTROL, moves_meanwhile=True),
+    *killed("source compute", ("clean_source.begin", "clean.proved", "clean.undefined"), CONTROL),
+    Case(
+        "source compute killed at clean.unmade",
+        "clean.unmade",
+        (Kill("source compute"),),
+        2,
+        CONTROL,
+        in_every_run=True,
+    ),
+    *killed("source compute", ("clean_source.end",), CONTROL),
+    Case(
+        "source compute killed in a roll back",
+        "settle.decided",
+        (Kill("source compute"),),
+        2,
+        FAILS,
+        cause=CAUSE,
+    ),
+    Case(
+        "source compute killed at release_source.begin",
+        "release_source.begin",
+        (Kill("source compute"),),
+        2,
+        FAILS,
+        cause=CAUSE,
+    ),
+)
+
+DESTINATION_COMPUTE = (
+    *killed("destination compute", ("check_destination.end", "prepare_destination.begin", "prepare.claimed"), CONTROL),
+    Case(
+        "destination compute killed while a base is brought",
+        "prepare.base_fetched",
+        (Kill("destination compute"),),
+        2,
+        CONTROL,
+        first=(ForgetBases(),),
+    ),
+    *killed("destination compute", ("ledger.directory.listed", "ledger.file.listed"), CONTROL),
+    Case(
+        "destination compute killed at ledger.file.made",
+        "ledger.file.made",
+        (Kill("destination compute"),),
+        2,
+        CONTROL,
+        in_every_run=True,
+    ),
+    *killed("destination compute", ("ledger.domain.made", "prepare_destination.end"), CONTROL),
+    Case("destination compute killed in mid-copy", "", (Kill("destination compute"),), 15, CONTROL, moves_meanwhile=True),
+    *killed("destination compute", ("finish_destination.begin", "finish_destination.end"), CONTROL),
+    Case(
+        "destination compute killed in a roll back",
+        "release_destination.begin",
+        (Kill("destination compute"),),
+        2,
+        FAILS,
+        cause=CAUSE,
+    ),
+    Case(
+        "destination compute killed amid a roll back",
+        "ledger.file.gone",
+        (Kill("destination compute"),),
+        2,
+        FAILS,
+        cause=CAUSE,
+    ),
+    Case(
+        "destination compute killed after a roll back",
+        "release_destination.end",
+        (Kill("destination compute"),),
+        2,
+        FAILS,
+        cause=CAUSE,
+    ),
+)
+
+HYPERVISORS = (
+    Case("source libvirtd killed in mid-copy", "", (Kill("source libvirtd"),), 3, EITHER),
+    Case(
+        "source libvirtd killed at transfer.source_paused",
+        "transfer.source_paused",
+        (Kill("source libvirtd"),),
+        3,
+        EITHER,
+    ),
+    Case(
+        "source libvirtd killed at handover.stopped",
+        "handover.stopped",
+        (Kill("source libvirtd"),),
+        3,
+        EITHER,
+    ),
+    Case("source libvirtd killed at handover.fenced", "handover.fenced", (Kill("source libvirtd"),), 3),
+    Case("source libvirtd frozen in mid-copy", "", (Freeze("source libvirtd"),), 15, EITHER),
+    Case("destination libvirtd killed in mid-copy", "", (Kill("destination libvirtd"),), 3, FAILS, in_every_run=True),
+    Case(
+        "destination libvirtd killed at handover.complete",
+        "handover.complete",
+        (Kill("destination libvirtd"),),
+        3,
+        EITHER,
+    ),
+    Case("destination libvirtd killed at handover.fenced", "handover.fenced", (Kill("destination libvirtd"),), 3),
+    Case("destination libvirtd killed at finish_destination.begin", "finish_destination.begin", (Kill("destination libvirtd"),), 3),
+    Case("destination libvirtd frozen in mid-copy", "", (Freeze("destination libvirtd"),), 15, EITHER),
+    Case(
+        "source QEMU killed in mid-copy",
+        "",
+        (Kill("source qemu"),),
+        0,
+        OFF,
+    ),
+    Case("destination QEMU killed in mid-copy", "", (Kill("destination qemu"),), 0, FAILS, in_every_run=True),
+    Case("destination QEMU killed at handover.complete", "handover.complete", (Kill("destination qemu"),), 0, FAILS),
+    Case(
+        "destination QEMU killed at handover.resumed", "handover.resumed", (Kill("destination qemu"),), 0, Expected(power="SHUTOFF")
+    ),
+    Case("destination QEMU frozen in mid-copy", "", (Freeze("destination qemu"),), 10, EITHER),
+    Case("source host loses power in mid-copy", "", (Crash("source"),), 5, OFF),
+    Case("destination host loses power in mid-copy", "", (Crash("destination"),), 5, FAILS),
+    Case("source host loses power after the handover", "handover.resumed", (Crash("source"),), 5),
+    Case("destination host loses power after the handover", "transfer.end", (Crash("destination"),), 5, Expected(power="SHUTOFF")),
+)
+
+NETWORKS = (
+    Case("hosts cut from each other in mid-copy", "", (Separate("source", "destination"),), 40, FAILS),
+    Case(
+        "hosts cut from each other shortly",
+        "",
+        (Separate("source", "destination"),),
+        3,
+        EITHER,
+        in_every_run=True,
+    ),
+    Case(
+        "hosts cut from each other before the transfer",
+        "conductor.transfer.begin",
+        (Separate("source", "destination"),),
+        10,
+        EITHER,
+    ),
+    Case(
+        "hosts cut from each other at handover.complete",
+        "handover.complete",
+        (Separate("source", "destination"),),
+        10,
+        EITHER,
+    ),
+    Case("hosts cut from each other at handover.fenced", "handover.fenced", (Separate("source", "destination"),), 15),
+    Case("hosts cut from each other while cleaning", "clean_source.begin", (Separate("source", "destination"),), 10),
+    Case("source unplugged in mid-copy", "", (Unplug("source"),), 20, FAILS),
+    Case("destination unplugged in mid-copy", "", (Unplug("destination"),), 20, FAILS),
+    Case("destination unplugged at handover.fenced", "handover.fenced", (Unplug("destination"),), 15),
+    Case("source cut from the controller for 90 s", "", (Separate("source", "controller"),), 90, CONTROL, moves_meanwhile=True),
+    Case(
+        "destination cut from the controller in mid-copy",
+        "",
+        (Separate("destination", "controller"),),
+        30,
+        CONTROL,
+        moves_meanwhile=True,
+    ),
+    Case(
+        "both hosts cut from the controller",
+        "",
+        (Separate("source", "controller"), Separate("destination", "controller")),
+        30,
+        CONTROL,
+        moves_meanwhile=True,
+    ),
+    Case(
+        "destination cut from the controller while preparing",
+        "prepare.claimed",
+        (Separate("destination", "controller"),),
+        10,
+        EITHER,
+    ),
+    Case("tenant network unplugged in mid-copy", "", (Unplug("source", "tenant"),), 5, CONTROL),
+)
+
+GUESTS = (
+    Case("guest powers off in mid-copy", "", (Order("poweroff"),), 0, OFF, in_every_run=True),
+    Case("guest reboots in mid-copy", "", (Order("reboot"),), 0, Expected(same_boot=False)),
+    Case("guest's kernel panics in mid-copy", "", (Order("crash"),), 0, Expected(power="ACTIVE")),
+    Case("aborted in mid-copy", "", (Wish("abort"),), 0, Expected((CANCELLED,)), in_every_run=True),
+    Case("aborted during the checks", "conductor.check.begin", (Wish("abort"),), 0, Expected((CANCELLED,))),
+    Case("aborted in the queue", "conductor.queue.begin", (Wish("abort"),), 0, Expected((CANCELLED,))),
+    Case("aborted while preparing", "ledger.file.listed", (Wish("abort"),), 0, Expected((CANCELLED,))),
+    Case("aborted after the point of no return", "handover.fenced", (Wish("abort"),), 0),
+    Case("forced to complete in mid-copy", "", (Wish("force complete"),), 0),
+    Case("destination's disk fills up in mid-copy", "", (FillDisk(),), 5, Expected((FAILED,), reason="space")),
+    Case("destination's disk is full when it prepares", "prepare.claimed", (FillDisk(),), 5, Expected((FAILED,), reason="space")),
+)
+
+CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS)

@@ -1,0 +1,92 @@
+"""What came of all cases: a table for the terminal, a line of JSON, and doc/fault-matrix.rst."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from faultkit.checker import INVARIANTS
+from faultkit.runner import LIMIT_S, Result
+from labkit.layout import REPOSITORY
+
+DOCUMENT = REPOSITORY / "doc/fault-matrix.rst"
+_COLUMNS = ("case", "at", "broken", "away", "ended", "on", "seconds", "held")
+
+
+def row(result: Result) -> list[str]:
+    case = result.case
+    held = "yes"
+    if result.trouble:
+        held = "not played"
+    elif result.violations:
+        held = "NO: " + ", ".join(sorted({str(each.invariant) for each in result.violations}))
+    return [
+        case.name,
+        case.when,
+        case.what,
+        f"{case.away_s:.0f} s",
+        result.ended,
+        result.on,
+        str(math.ceil(result.seconds)),
+        held,
+    ]
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The line of JSON."""
+    held = [result for result in results if result.held]
+    longest = max((result.seconds for result in held), default=0.0)
+    return json.dumps({"cases": len(results), "held": len(held), "longest_s": round(longest, 1)})
+
+
+def table(results: Sequence[Result]) -> str:
+    rows = [list(_COLUMNS), *map(row, results)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows)
+
+
+def troubles(results: Sequence[Result]) -> list[str]:
+    """Why cases did not hold, one line a violation."""
+    lines = []
+    for result in results:
+        lines += [f"{result.case.name}: {each}" for each in result.violations]
+        lines += [f"{result.case.name}: could not be played: {result.trouble}"] if result.trouble else []
+    return lines
+
+
+_HEAD = """============
+Fault matrix
+============
+
+What becomes of a guest and of the system when something breaks in the middle of a live migration. Written by ``tools/test faults``
+(:doc:`faults` says how it is run and what the points are); not to be edited.
+
+Each case stops a migration at a named point (or takes it while its disks are being copied), breaks something there, brings it back
+after a while, and then looks at the real world until all of this holds. *Seconds* count from the moment when the parts were back;
+more than {limit:.0f} count as not held.
+
+"""
+
+
+def document(results: Sequence[Result]) -> str:
+    invariants = "".join(f"{number}. {words}\n" for number, words in INVARIANTS.items())
+    held = [result for result in results if result.held]
+    longest = max((result.seconds for result in held), default=0.0)
+    count = f"{len(results)} cases, {len(held)} held; the longest of those took {math.ceil(longest)} s.\n"
+    text = _HEAD.format(limit=LIMIT_S) + invariants + f"\n{count}\n" + _rst_table([list(_COLUMNS), *map(row, results)])
+    lines = troubles(results)
+    if lines:
+        text += "\nWhat did not hold\n=================\n\n" + "".join(f"- {line}\n" for line in lines)
+    return text
+
+
+def _rst_table(rows: list[list[str]]) -> str:
+    rows = [[cell or "\\" for cell in line] for line in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = " ".join("=" * width for width in widths)
+    lines = [" ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule]) + "\n"
+
+
+def write(results: Sequence[Result], path: Path = DOCUMENT) -> None:
+    path.write_text(document(results))

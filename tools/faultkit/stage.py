@@ -1,0 +1,179 @@
+"""Where a case is played: a laboratory that may be broken, a guest in it that writes records, and who is source and destination."""
+
+import contextlib
+import http.client
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from faultkit import points
+from labkit import libvirt_host, machine, rabbitmq, scenario
+from labkit.commands import run, wait_until
+from labkit.errors import LabError
+from labkit.guest import Verdict, verify_records
+from labkit.lab import Lab
+from labkit.layout import INSTANCES
+from labkit.progress import Progress
+from labkit.scenario import HOST, Client, Server
+from labkit.services import Options
+
+HOSTS = ("compute1", "compute2")
+PAYLOAD_MIB = 64
+SLOW_MBIT_S = 60
+"""So the payload takes some nine seconds."""
+RECORDS_PER_S = 25
+"""Few enough that reading all of them stays quick over many cases."""
+FOREIGN = f"{INSTANCES}/somebody-elses/disk"
+"""A file that nobody has in a ledger: it must survive everything."""
+CONNECTION_ERRORS = (OSError, http.client.HTTPException)
+
+
+class Stage:
+    """One laboratory, used for many cases as long as they leave it consistent."""
+
+    def __init__(self, lab: Lab, options: Options) -> None:
+        self.lab, self.options = lab, options
+        self.server: Server | None = None
+        self.source, self.destination = HOSTS
+        self._client: Client | None = None
+
+    # --- the laboratory -----------------------------------------------------------------------------------------------
+
+    def up(self) -> None:
+        self.lab.up(options=self.options, progress=Progress())
+        self._client, self.server = None, None
+        for host in HOSTS:
+            foreign = self.path(host, FOREIGN)
+            foreign.parent.mkdir(exist_ok=True)
+            foreign.write_text("not yours\n")
+
+    def rebuild(self) -> None:
+        """A case left something behind: the next ones must not suffer from it."""
+        self.lab.down(Progress(quiet=True))
+        self.up()
+
+    def path(self, host: str, path: str) -> Path:
+        """A file of a machine, as it sees it, from outside."""
+        return self.lab.root(host) / path.lstrip("/")
+
+    # --- the API ------------------------------------------------------------------------------------------------------
+
+    def ask(self, question: Callable[[Client], Any]) -> Any:
+        """Ask the API; a connection that broke is opened again once."""
+        for last in (False, True):
+            try:
+                if self._client is None:
+                    self._client = Client(self.lab)
+                return question(self._client)
+            except CONNECTION_ERRORS:
+                self._client = None
+                if last:
+                    raise
+        raise AssertionError("not reached")
+
+    # --- the guest ----------------------------------------------------------------------------------------------------
+
+    @property
+    def guest(self) -> Server:
+        if self.server is None:
+            raise LabError("there is no guest on the stage")
+        return self.server
+
+    def ready_guest(self) -> None:
+        """A guest that answers, with a payload on its disk; where it is, is the source."""
+        if self.server is None:
+            self.server = self.ask(lambda client: scenario.boot(self.lab, client, "lm001", HOSTS[0]))
+            self.guest.guest.command(f"write-rate {RECORDS_PER_S}")
+            self.guest.guest.write_payload(PAYLOAD_MIB)
+        self.guest.guest.wait(30)
+        self.source = self.ask(lambda client: client.server(self.guest.id))[HOST]
+        self.destination = next(host for host in HOSTS if host != self.source)
+
+    def drop_guest(self) -> None:
+        """Delete the guest; the next case gets a new one."""
+        self.server = None
+        self.ask(lambda client: scenario.delete_all(self.lab, client))
+
+    def migrate(self) -> None:
+        body = {"os-migrateLive": {"host": self.destination, "block_migration": "auto"}}
+        self.ask(lambda client: client.request("POST", f"/servers/{self.guest.id}/action", body))
+
+    def qemu_pid(self, host: str) -> int | None:
+        """The guest's QEMU on a host."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(self.path(host, f"/run/libvirt/qemu/{self.guest.domain}.pid").read_text())
+            if self.guest.domain.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+        return None
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def host(self, role: str) -> str:
+        return {"source": self.source, "destination": self.destination, "controller": "controller"}[role]
+
+    def daemon(self, part: str) -> tuple[str, str]:
+        """Machine and service of a part such as "conductor", "rabbitmq", "source compute", "destination libvirtd"."""
+        role, _, service = part.rpartition(" ")
+        return (self.host(role) if role else "controller"), service
+
+    def signal(self, part: str, number: int) -> None:
+        """Send a signal to a part; after SIGKILL it is gone."""
+        machine_name, service = self.daemon(part)
+        if service == "qemu":
+            pid = self.qemu_pid(machine_name)
+            if pid is None:
+                raise LabError(f"there is no QEMU on {machine_name} to be broken")
+            os.kill(pid, number)
+            if number == signal.SIGKILL:
+                wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, f"QEMU {pid} is gone", interval_s=0.005)
+        else:
+            self.lab.kill(machine_name, service, number)
+
+    def start(self, part: str) -> None:
+        """Start a part again; what others depend on is awaited, our own services are not."""
+        machine_name, service = self.daemon(part)
+        each = self.lab.machine(machine_name)
+        if not machine.daemon_runs(self.lab.layout, each, service):
+            self.lab.start(machine_name, service)
+        if service == rabbitmq.DAEMON:
+            wait_until(self._broker_answers, 60, "RabbitMQ is back", interval_s=0.1)
+        elif service == libvirt_host.DAEMON:
+            wait_until(lambda: self._libvirt_answers(machine_name), 60, f"libvirtd of {machine_name} is back", interval_s=0.1)
+
+    def _broker_answers(self) -> bool:
+        record = self.lab.record
+        return record is not None and rabbitmq.answers(self.lab.layout, record.password)
+
+    def _libvirt_answers(self, host: str) -> bool:
+        return run(self.lab.command(host, ["virsh", "version"], "/"), check=False, timeout_s=20).returncode == 0
+
+    # --- the network --------------------------------------------------------------------------------------------------
+
+    def slow_down(self) -> None:
+        for host in HOSTS:
+            self.lab.limit_rate(host, SLOW_MBIT_S)
+
+    def speed_up(self) -> None:
+        for host in HOSTS:
+            self.lab.limit_rate(host, None)
+
+    def heal(self) -> None:
+        """Whatever a case broke of networks and points, and did not mend itself."""
+        points.clear_all(self.lab)
+        self.speed_up()
+        for host in HOSTS:
+            self.lab.rejoin(host)
+            for network in ("management", "tenant"):
+                self.lab.heal(host, network)
+
+    def status(self) -> dict[str, Any] | None:
+        """The guest's own word, or None when it does not answer."""
+        with contextlib.suppress(OSError, ValueError, LabError):
+            return self.guest.guest.status(1)
+        return None
+
+    def verify_on_disk(self, host: str) -> Verdict:
+        """The records on the disk file of a guest that does not run."""
+        return verify_records(self.guest.disk, lambda argv: self.lab.command(host, argv, "/"))

@@ -1,0 +1,77 @@
+"""The laboratory's own PostgreSQL, in the controller's namespaces, from Debian's package but apart from Debian's clusters.
+
+PostgreSQL refuses to run as root, so it runs as the user of its package; its folder is mounted where that user may go.
+"""
+
+import shutil
+from pathlib import Path
+
+from labkit import machine
+from labkit.commands import run
+from labkit.errors import LabError
+from labkit.layout import Layout
+
+DAEMON = "postgresql"
+PORT = 5432
+PACKAGES = ("postgresql", "util-linux")
+HOME = "/var/lib/postgresql"
+"""The package's folder, which each of our machines has for itself."""
+_DATA = f"{HOME}/laboratory"
+_DATABASE = _USER = "nova_blockmigrate"
+URL = f"postgresql://{_USER}@controller:{PORT}/{_DATABASE}"
+_SETTINGS = {
+    "listen_addresses": "0.0.0.0",
+    "port": PORT,
+    "unix_socket_directories": HOME,
+    "shared_buffers": "16MB",
+    "logging_collector": "off",
+}
+
+
+def start(layout: Layout) -> None:
+    """Start it; the first time its cluster is made."""
+    controller = layout.controller
+    folder = machine.mounted(controller, HOME)
+    if not (folder / "laboratory/PG_VERSION").exists():
+        shutil.chown(folder, "postgres", "postgres")
+        _run(layout, [_program("initdb"), "-D", _DATA, "-A", "trust", "-U", _USER, "--no-instructions", "-N"])
+        with (folder / "laboratory/pg_hba.conf").open("a") as rules:
+            rules.write("host all all 0.0.0.0/0 trust\n")  # nobody but the laboratory's machines reaches it
+    (folder / "laboratory/postmaster.pid").unlink(missing_ok=True)  # of one that was killed
+    settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    machine.start_daemon(layout, controller, DAEMON, _as_postgres([_program("postgres"), "-D", _DATA, *settings]))
+
+
+def answers(layout: Layout) -> bool:
+    """Whether it takes connections."""
+    asked = run(machine.entering(layout, layout.controller, [_program("pg_isready"), "-h", HOME], "/"), check=False, timeout_s=10)
+    return asked.returncode == 0
+
+
+def create_database(layout: Layout) -> None:
+    """The services' database, when it is not there."""
+    listed = _run(layout, [_program("psql"), "-h", HOME, "-U", _USER, "-Atc", "SELECT datname FROM pg_database", "postgres"])
+    if _DATABASE not in listed.split():
+        _run(layout, [_program("createdb"), "-h", HOME, "-U", _USER, _DATABASE])
+
+
+def query(layout: Layout, sql: str) -> list[tuple[str, ...]]:
+    """Rows, each column as text."""
+    printed = _run(layout, [_program("psql"), "-h", HOME, "-U", _USER, "-AtF", "\x1f", "-c", sql, _DATABASE])
+    return [tuple(line.split("\x1f")) for line in printed.splitlines()]
+
+
+def _run(layout: Layout, argv: list[str]) -> str:
+    return run(machine.entering(layout, layout.controller, _as_postgres(argv), "/")).stdout
+
+
+def _as_postgres(argv: list[str]) -> list[str]:
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *argv]
+
+
+def _program(name: str) -> str:
+    """Debian keeps each version's programs in a folder of its own."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    if not found:
+        raise LabError(f"{name} is not installed: apt-get install {PACKAGES[0]}")
+    return str(found[-1])
