@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import oslo_messaging
+from kombu import exceptions as kombu_exceptions
 from oslo_config import cfg
 from oslo_messaging.rpc import dispatcher
 
@@ -21,6 +22,10 @@ COMPUTE_TOPIC = "nova-blockmigrate-compute"
 EXCHANGE = "nova-blockmigrate"
 DELIVERY_RETRIES = 1
 ALLOWED_REMOTE_MODULES = ["nova_blockmigrate.exceptions"]
+
+UNANSWERED = (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, kombu_exceptions.OperationalError, OSError)
+"""What a call or cast that was not answered raises. A broker that refuses a new connection shows through oslo.messaging as
+kombu's error, or as the operating system's."""
 
 _transport: oslo_messaging.Transport | None = None
 
@@ -73,6 +78,6 @@ def server(conf: cfg.ConfigOpts, topic: str, host: str, endpoint: object) -> osl
 
 
 def client(conf: cfg.ConfigOpts, topic: str) -> oslo_messaging.RPCClient:
-    """A client that gives up (MessageDeliveryFailure) when the broker stays away: every caller knows what to do then."""
+    """A client that gives up (`UNANSWERED`) when the broker stays away: every caller knows what to do then."""
     target = oslo_messaging.Target(topic=topic)
     return oslo_messaging.get_rpc_client(transport(conf), target, serializer=ContextSerializer(), retry=DELIVERY_RETRIES)

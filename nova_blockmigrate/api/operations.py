@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import oslo_messaging
 from sqlalchemy import orm
 
-from nova_blockmigrate import exceptions, policies
+from nova_blockmigrate import exceptions, policies, rpc
 from nova_blockmigrate.api import errors
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.db import session
@@ -20,8 +20,7 @@ from nova_blockmigrate.db.queries import actions, instances
 from nova_blockmigrate.objects import TaskState, VmState
 
 LOG = logging.getLogger(__name__)
-# kombu and amqp raise the operating system's errors when the broker refuses the connection
-BROKER_ERRORS = (oslo_messaging.MessagingException, OSError)
+BROKER_ERRORS = (oslo_messaging.MessagingException, *rpc.UNANSWERED)
 
 
 def refuse_if_locked(request: Request, server: Instance) -> None:

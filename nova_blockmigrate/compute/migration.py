@@ -28,7 +28,7 @@ from nova_blockmigrate.objects import (
     from_primitive,
     to_primitive,
 )
-from nova_blockmigrate.virt.driver import ComputeDriver
+from nova_blockmigrate.virt.driver import TRANSFER, ComputeDriver
 
 LOG = log.getLogger(__name__)
 
@@ -157,13 +157,19 @@ class MigrationJobs:
         control = self._controls.setdefault(plan.migration_uuid, TransferControl())
         control.journal = record
         LOG.info("%s transfer to %s begins", plan.label, plan.destination_host)
-        outcome = concurrency.run_native(
-            self._driver.live_migration,
-            plan,
-            from_primitive(GuestDescription, guest),
-            from_primitive(PreparedDestination, prepared),
-            control,
-        )
+        try:
+            outcome = concurrency.run_native(
+                self._driver.live_migration,
+                plan,
+                from_primitive(GuestDescription, guest),
+                from_primitive(PreparedDestination, prepared),
+                control,
+            )
+        except Exception as error:  # whatever it was: once the guest may have moved it does not mean that it stayed
+            if not record.has(TRANSFER):
+                raise
+            LOG.exception("%s transfer could not be followed to its end", plan.label)
+            outcome = TransferOutcome(Verdict.UNDECIDED, reason=str(error))
         self._log_outcome(plan, outcome)
         answer: Primitive = to_primitive(outcome)
         breakpoints.reached("transfer.decided")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 
@@ -56,7 +55,7 @@ class Reporter:
         try:
             resources = concurrency.run_native(self._driver.get_available_resource)
             over = self._report(context, resources)
-        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, exceptions.BlockMigrateError) as error:
+        except (*rpc.UNANSWERED, exceptions.BlockMigrateError) as error:
             if self._heard is not False:
                 LOG.warning("No report of %s reached a conductor: %s", self._host, error)
             self._heard = False

@@ -8,10 +8,9 @@ import uuid as uuids
 from collections.abc import Callable
 from typing import Any
 
-import oslo_messaging
 from oslo_config import cfg
 
-from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate import concurrency, exceptions, rpc
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import scheduler
 from nova_blockmigrate.conductor.preflight import Facts, HostFacts, Report, evaluate
@@ -289,7 +288,7 @@ def _ask(
         return f"the compute service of {host.name} does not report"
     try:
         report = computes.run_migration_job(context, host.name, job, plan, arguments, CHECK_WAIT_S)
-    except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
+    except rpc.UNANSWERED as error:
         return f"the compute service of {host.name} did not answer: {error}"
     if report.state is StepState.DONE:
         answer: dict[str, Any] = report.result

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import oslo_messaging
 from oslo_log import log
 
+from nova_blockmigrate import rpc
 from nova_blockmigrate.objects import StepReport, StepState
 
 LOG = log.getLogger(__name__)
@@ -57,7 +57,7 @@ def ask_until_done(asking: Asking) -> Any:
             raise Stopping
         try:
             report = asking.call()
-        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
+        except rpc.UNANSWERED as error:
             silence = time.monotonic() - heard
             if asking.patience_s is not None and silence >= asking.patience_s:
                 raise HostSilent(f"{asking.host} did not answer for {silence:.0f} s ({asking.job}).") from error

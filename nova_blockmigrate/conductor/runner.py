@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 
-import oslo_messaging
 from oslo_log import log
 
-from nova_blockmigrate import concurrency
+from nova_blockmigrate import concurrency, rpc
 from nova_blockmigrate.conductor import identity
 from nova_blockmigrate.conductor.live_migrate import ABORTED, LiveMigrateTask, Surroundings
 from nova_blockmigrate.context import RequestContext
@@ -38,14 +37,14 @@ class MigrationRunner:
         """Tell the source's host. Who does not hear it now is told by the row, before the next step."""
         try:
             self._around.computes.abort_transfer(context, migration.source_compute, migration.uuid, ABORTED)
-        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
+        except rpc.UNANSWERED as error:
             LOG.warning("[migration %d] %s was not told to abort: %s", migration.id, migration.source_compute, error)
 
     def force_complete(self, context: RequestContext, migration: models.Migration) -> None:
         """Tell the source's host; who asked asks again when it did not hear."""
         try:
             self._around.computes.force_complete(context, migration.source_compute, migration.uuid)
-        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
+        except rpc.UNANSWERED as error:
             LOG.warning("[migration %d] %s was not told to complete it: %s", migration.id, migration.source_compute, error)
 
     def take_over(self) -> None:

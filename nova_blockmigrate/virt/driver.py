@@ -49,6 +49,10 @@ class Ledger(Protocol):
         """Whether the ledger of another server or migration of this host lists the same."""
 
 
+TRANSFER = "transfer"
+"""The driver's mark in the journal before it does what may move the guest: from then on no error says that the guest stayed."""
+
+
 class Journal(Protocol):
     """Durable marks of one migration on one host: what a crash must not forget."""
 

@@ -31,7 +31,7 @@ from nova_blockmigrate.objects import (
     Verdict,
 )
 from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
-from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
+from nova_blockmigrate.virt.driver import TRANSFER, ComputeDriver, FetchBase, Journal, Ledger, TransferControl
 from nova_blockmigrate.virt.libvirt import (
     arrival,
     domain_xml,
@@ -51,7 +51,7 @@ from nova_blockmigrate.virt.libvirt.describe import describe
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.inspect_route import Routes
-from nova_blockmigrate.virt.libvirt.migration import TRANSFER, LiveMigration
+from nova_blockmigrate.virt.libvirt.migration import LiveMigration
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
 from nova_blockmigrate.virt.libvirt.unmake import Site
 

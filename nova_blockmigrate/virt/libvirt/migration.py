@@ -18,7 +18,7 @@ from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound, HypervisorUnavailable
 from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.threads import Task, call_within, in_parallel
-from nova_blockmigrate.virt.driver import TransferControl
+from nova_blockmigrate.virt.driver import TRANSFER, TransferControl
 from nova_blockmigrate.virt.libvirt import stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host, is_lost
@@ -27,8 +27,8 @@ from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
 
-TRANSFER, FENCING, FENCED = "transfer", "fencing", "fenced"
-"""Marks in the journal: migrateToURI3 may have been called; a SIGSTOP may have been sent; the source never runs again."""
+FENCING, FENCED = "fencing", "fenced"
+"""Marks in the journal after TRANSFER (migrateToURI3 may have been called): SIGSTOP may have been sent; it never runs again."""
 PAUSE_LOOK_S = 2.0
 """How long a paused source may wait in silence before the destination is asked whether it lives; and for its answer."""
 EVENT_LIMIT_S = 1.0

@@ -82,7 +82,8 @@ def outgoing_job_is_active(domain: Any) -> bool:
     try:
         job = domain.jobStats()
     except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:  # not running (any more), or an incoming one
+        # not running (any more), an incoming one, or gone since it was looked up
+        if error.get_error_code() in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
             return False
         raise
     return bool(

@@ -1,0 +1,67 @@
+"""What a host answers when a transfer could not be followed to its end."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.compute.migration import MigrationJobs
+from nova_blockmigrate.context import service_context
+from nova_blockmigrate.objects import (
+    GuestDescription,
+    MigrationPlan,
+    PowerState,
+    PreparedDestination,
+    Server,
+    TransferOutcome,
+    Verdict,
+    from_primitive,
+    to_primitive,
+)
+from nova_blockmigrate.virt.driver import TRANSFER
+
+SERVER = Server("uuid", "instance-1", "lm001", 256, 1, 1, None)
+PLAN = MigrationPlan(1, "migration", SERVER, "source", "destination", True)
+GUEST = to_primitive(GuestDescription("uuid", "instance-1", PowerState.RUNNING, 256, 1, (), True, "<domain/>"))
+PREPARED = to_primitive(PreparedDestination("destination"))
+
+
+class FailingDriver:
+    """Fails before or after the moment from which the guest may have moved."""
+
+    def __init__(self, begun: bool) -> None:
+        self._begun = begun
+
+    def live_migration(self, plan: Any, guest: Any, prepared: Any, control: Any) -> TransferOutcome:
+        if self._begun:
+            control.journal.mark(TRANSFER)
+        raise OSError("no space left on device")
+
+
+def jobs(tmp_path: pathlib.Path, begun: bool) -> MigrationJobs:
+    driver: Any = FailingDriver(begun)
+    peers: Any = None
+    return MigrationJobs(cfg.ConfigOpts(), "source", driver, Records(tmp_path), peers)
+
+
+def test_an_error_after_the_guest_may_have_moved_does_not_mean_that_it_stayed(tmp_path: pathlib.Path) -> None:
+    answer = jobs(tmp_path, begun=True).transfer(service_context(), PLAN, GUEST, PREPARED)
+
+    outcome = from_primitive(TransferOutcome, answer)
+    assert (outcome.verdict, outcome.reason) == (Verdict.UNDECIDED, "no space left on device")
+
+
+def test_what_is_undecided_is_looked_at_again(tmp_path: pathlib.Path) -> None:
+    here = jobs(tmp_path, begun=True)
+    here.transfer(service_context(), PLAN, GUEST, PREPARED)
+
+    assert [plan.migration_uuid for plan, _ in here.interrupted_transfers()] == ["migration"]
+
+
+def test_an_error_before_anything_was_done_fails_the_transfer(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(OSError, match="no space"):
+        jobs(tmp_path, begun=False).transfer(service_context(), PLAN, GUEST, PREPARED)
