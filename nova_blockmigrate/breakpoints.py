@@ -48,6 +48,7 @@ _JOBS = {
     "measure_load": SOURCE,
     "prepare_destination": DESTINATION,
     "release_destination": DESTINATION,
+    "complete_arrival": DESTINATION,
     "transfer": SOURCE,
     "release_source": SOURCE,
     "finish_destination": DESTINATION,

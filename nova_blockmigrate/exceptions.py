@@ -141,6 +141,10 @@ class NoValidHost(Invalid):
     template = "No valid host was found. {reason}"
 
 
+class MigrationAborted(Conflict):
+    template = "The migration was aborted on request of its user."
+
+
 # --- hosts -----------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ server's when it has arrived (`settle`). A file goes when nothing is left here t
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -16,8 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from oslo_log import log
+
 from nova_blockmigrate import breakpoints, concurrency
 from nova_blockmigrate.objects import Artefact, MigrationPlan, from_primitive, to_primitive
+
+LOG = log.getLogger(__name__)
 
 SERVERS = "servers"
 """Folder of the servers' ledgers, below that of the migrations' records."""
@@ -64,7 +69,8 @@ class HostRecord:
     # --- journal ----------------------------------------------------------------------------------------------------
 
     def mark(self, name: str) -> None:
-        self._append({"mark": name, "at": time.time()})
+        """A mark that cannot be written is remembered all the same: no full disk may keep a guest standing in its handover."""
+        self._note({"mark": name, "at": time.time()})
 
     def has(self, name: str) -> bool:
         with self._lock:
@@ -75,6 +81,10 @@ class HostRecord:
     def keep(self, name: str, value: Any) -> None:
         """Keep a primitive under `name`."""
         self._append({"keep": name, "value": value})
+
+    def remember(self, name: str, value: Any) -> None:
+        """As `keep`, but a full disk is no error: for what can be found out again."""
+        self._note({"keep": name, "value": value})
 
     def kept(self, name: str) -> Any:
         """What was kept under `name`, or None."""
@@ -92,8 +102,27 @@ class HostRecord:
 
     def _append(self, line: dict[str, Any]) -> None:
         with self._lock:
-            os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+            self._write(line)
             self._apply(line)
+
+    def _note(self, line: dict[str, Any]) -> None:
+        with self._lock:
+            try:
+                self._write(line)
+            except OSError as error:
+                LOG.error("%s: %s: kept in memory only: %s", self.path, error, line)
+            self._apply(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        """Append a whole line, or nothing.
+
+        :raises OSError: the disk is full, or broken.
+        """
+        content = json.dumps(line).encode() + b"\n"
+        end = os.fstat(self._descriptor).st_size
+        if os.write(self._descriptor, content) < len(content):
+            os.ftruncate(self._descriptor, end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _apply(self, line: dict[str, Any]) -> None:
         match line:

@@ -59,8 +59,8 @@ class ComputeManager:
         )
         return to_primitive(report)  # type: ignore[no-any-return]
 
-    def abort_transfer(self, context: RequestContext, migration_uuid: str, reason: str) -> None:
-        self._migrations.abort(migration_uuid, reason)
+    def abort_transfer(self, context: RequestContext, migration_uuid: str, reason: str, source_host: str) -> None:
+        self._migrations.abort(migration_uuid, reason, source_host)
 
     def force_complete(self, context: RequestContext, migration_uuid: str) -> None:
         self._migrations.force_complete(migration_uuid)

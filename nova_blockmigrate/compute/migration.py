@@ -15,8 +15,10 @@ from oslo_log import log
 from nova_blockmigrate import breakpoints, concurrency, exceptions
 from nova_blockmigrate.compute import checks, claims
 from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.compute.preparations import Preparation, Preparations
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.compute.transfers import TransferControl
+from nova_blockmigrate.compute.watcher import GUEST, ArrivalWatcher
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.objects import (
     GuestDescription,
@@ -52,6 +54,7 @@ class MigrationJobs:
             "release_destination",
             "transfer",
             "release_source",
+            "complete_arrival",
             "finish_destination",
             "clean_source",
         }
@@ -65,6 +68,8 @@ class MigrationJobs:
         self._peers = peers
         self._controls: dict[str, TransferControl] = {}
         self._claiming = threading.Lock()
+        self._preparations = Preparations()
+        self.watcher = ArrivalWatcher(driver, records)
 
     def run(self, context: RequestContext, job: str, plan: MigrationPlan, arguments: Primitive) -> Any:
         """Do `job`; its result as a primitive."""
@@ -114,33 +119,47 @@ class MigrationJobs:
     def prepare_destination(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> Primitive:
         """Claim, then make all that the guest needs here; returns a PreparedDestination."""
         description = from_primitive(GuestDescription, guest)
-        self._claim(plan, description)
-        breakpoints.reached("prepare.claimed")
-        record = self._records.open(plan, DESTINATION)
+        preparation = self._preparations.of(plan.migration_uuid)
         call = concurrency.NativeCall()
 
         def fetch_base(source_path: str, sha256: str, path: str) -> int:
-            return self._fetch_base(context, plan, source_path, sha256, path)
+            return self._fetch_base(context, plan, preparation, source_path, sha256, path)
 
-        prepared = call.run(self._driver.pre_live_migration, plan, description, record, call.callback(fetch_base))
+        with preparation.running():
+            self._claim(plan, description)
+            breakpoints.reached("prepare.claimed")
+            record = self._records.open(plan, DESTINATION)
+            prepared = call.run(self._driver.pre_live_migration, plan, description, record, call.callback(fetch_base))
         LOG.info("%s destination is ready, %d bytes of base images brought", plan.label, prepared.bytes_fetched)
         return to_primitive(prepared)  # type: ignore[no-any-return]
 
     def release_destination(self, context: RequestContext, plan: MigrationPlan) -> None:
-        """Undo `prepare_destination`, exactly what the ledger lists."""
+        """Undo `prepare_destination`, exactly what the ledger lists. One that still runs here is called off first."""
+        with self._preparations.of(plan.migration_uuid).ended():
+            record = self._records.get(plan.migration_uuid)
+            if record is not None:
+                left = concurrency.run_native(self._driver.rollback_live_migration_at_destination, plan, record)
+                _tell(plan, left)
+                self._records.close(plan.migration_uuid)
+                LOG.info("%s destination released", plan.label)
+        self._preparations.forget(plan.migration_uuid)
+
+    def complete_arrival(self, context: RequestContext, plan: MigrationPlan, source_is_dead: bool) -> Primitive:
+        """The source's compute service is silent: a TransferOutcome, UNDECIDED unless the guest is here.
+
+        `source_is_dead`: an operator vouches that the source host does not run, where nothing else can be proven.
+        """
         record = self._records.get(plan.migration_uuid)
-        if record is None:
-            return
-        left = concurrency.run_native(self._driver.rollback_live_migration_at_destination, plan, record)
-        _tell(plan, left)
-        self._records.close(plan.migration_uuid)
-        LOG.info("%s destination released", plan.label)
+        if record is None or record.kept(GUEST) is None:
+            return to_primitive(TransferOutcome(Verdict.UNDECIDED, f"{self._host} knows nothing of it."))  # type: ignore[no-any-return]
+        return to_primitive(self.watcher.complete(plan, record, source_is_dead))  # type: ignore[no-any-return]
 
     def finish_destination(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
         """The guest runs here to stay: see that it does, and that its disks are safe; {"progress": the transfer's final
         TransferProgress, or None}."""
         progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
         self._records.settle(plan)
+        self._preparations.forget(plan.migration_uuid)
         return {"progress": to_primitive(progress)}
 
     # --- source -----------------------------------------------------------------------------------------------------
@@ -174,7 +193,7 @@ class MigrationJobs:
         answer: Primitive = to_primitive(outcome)
         breakpoints.reached("transfer.decided")
         if outcome.verdict is not Verdict.UNDECIDED:
-            record.keep("outcome", answer)
+            record.remember("outcome", answer)
             breakpoints.reached("transfer.kept")
         return answer
 
@@ -195,9 +214,12 @@ class MigrationJobs:
 
     # --- for the manager --------------------------------------------------------------------------------------------
 
-    def abort(self, migration_uuid: str, reason: str) -> None:
-        """End a transfer, now or as soon as it starts."""
-        self._controls.setdefault(migration_uuid, TransferControl()).abort(reason)
+    def abort(self, migration_uuid: str, reason: str, source_host: str) -> None:
+        """End a transfer, now or as soon as it starts; on the destination, what is being prepared for it."""
+        if source_host == self._host:
+            self._controls.setdefault(migration_uuid, TransferControl()).abort(reason)
+        else:
+            self._preparations.of(migration_uuid).call_off()
 
     def force_complete(self, migration_uuid: str) -> None:
         """Have a transfer that runs here end now. One that does not run here is not started by that."""
@@ -227,7 +249,8 @@ class MigrationJobs:
     def _claim(self, plan: MigrationPlan, guest: GuestDescription) -> None:
         """Promise memory and disk to the guest; the open record is the claim."""
         with self._claiming:
-            if self._records.get(plan.migration_uuid) is not None:
+            begun = self._records.get(plan.migration_uuid)
+            if begun is not None and begun.kept(GUEST) is not None:
                 return
             resources = concurrency.run_native(self._driver.get_available_resource)
             claims.check_memory(
@@ -238,22 +261,31 @@ class MigrationJobs:
                 self._conf.ram_allocation_ratio,
             )
             claims.check_disk(plan, guest, resources, self._claimed_disk_bytes(), self._conf.reserved_host_disk_mb)
-            self._records.open(plan, DESTINATION).keep(DISK_BYTES, guest.allocated_bytes)
+            record = self._records.open(plan, DESTINATION)
+            record.keep(DISK_BYTES, guest.allocated_bytes)
+            record.keep(GUEST, to_primitive(guest))
 
     def _claimed_disk_bytes(self) -> int:
         """Disk that is promised to guests on their way here. What of it they have filled already counts twice until they
         have arrived: too much is asked for rather than too little."""
         return sum(record.kept(DISK_BYTES) or 0 for record in self._records.all().values())
 
-    def _fetch_base(self, context: RequestContext, plan: MigrationPlan, source_path: str, sha256: str, path: str) -> int:
+    def _fetch_base(
+        self, context: RequestContext, plan: MigrationPlan, preparation: Preparation, source_path: str, sha256: str, path: str
+    ) -> int:
         LOG.info("%s base image %s is not here: bringing it from %s", plan.label, path, plan.source_host)
         token, uri = self._peers.serve_base(context, plan.source_host, to_primitive(plan.server), source_path)
+
+        def end() -> None:
+            self._peers.end_serve_base(context, plan.source_host, token)
+
         try:
-            fetched = concurrency.run_native(self._driver.fetch_base, uri, sha256, path)
+            with preparation.cut_by(end):
+                fetched = concurrency.run_native(self._driver.fetch_base, uri, sha256, path)
             breakpoints.reached("prepare.base_fetched")
             return fetched
         finally:
-            self._peers.end_serve_base(context, plan.source_host, token)
+            end()
 
     def _log_outcome(self, plan: MigrationPlan, outcome: TransferOutcome) -> None:
         if outcome.verdict is Verdict.HANDED_OVER:

@@ -57,8 +57,10 @@ class ComputeAPI:
         )
         return from_primitive(StepReport, answer)
 
-    def abort_transfer(self, context: RequestContext, host: str, migration_uuid: str, reason: str) -> None:
-        self._call(context, host, "abort_transfer", ANSWER_TIME_S, migration_uuid=migration_uuid, reason=reason)
+    def abort_transfer(self, context: RequestContext, host: str, migration_uuid: str, reason: str, source_host: str) -> None:
+        """Call a migration off on `host`, its source or its destination."""
+        arguments = {"migration_uuid": migration_uuid, "reason": reason, "source_host": source_host}
+        self._call(context, host, "abort_transfer", ANSWER_TIME_S, **arguments)
 
     def force_complete(self, context: RequestContext, host: str, migration_uuid: str) -> None:
         self._call(context, host, "force_complete", ANSWER_TIME_S, migration_uuid=migration_uuid)

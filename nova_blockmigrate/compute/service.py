@@ -17,6 +17,7 @@ from nova_blockmigrate.compute.manager import ComputeManager
 from nova_blockmigrate.compute.migration import MigrationJobs
 from nova_blockmigrate.compute.reporter import Reporter
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.compute.watcher import LOOK_INTERVAL_S
 from nova_blockmigrate.context import service_context
 from nova_blockmigrate.virt.driver import ComputeDriver, load_driver
 
@@ -32,7 +33,7 @@ class ComputeService:
         self._driver = driver or load_driver(conf)
         self._jobs = Jobs()
         self._server: oslo_messaging.MessageHandlingServer | None = None
-        self._reports: loopingcall.DynamicLoopingCall | None = None
+        self._periodic: list[loopingcall.LoopingCallBase] = []
 
     def start(self) -> None:
         concurrency.run_native(self._driver.init_host, self._host)
@@ -43,14 +44,17 @@ class ComputeService:
         self._server.start()
         self._resume_transfers(migrations)
         reporter = Reporter(self._conf, self._host, self._driver, records, self._jobs, migrations)
-        self._reports = loopingcall.DynamicLoopingCall(reporter.report)
-        self._reports.start(stop_on_exception=False, periodic_interval_max=self._conf.report_interval)
+        reports = loopingcall.DynamicLoopingCall(reporter.report)
+        reports.start(stop_on_exception=False, periodic_interval_max=self._conf.report_interval)
+        arrivals = loopingcall.FixedIntervalLoopingCall(migrations.watcher.look)
+        arrivals.start(interval=LOOK_INTERVAL_S, stop_on_exception=False)
+        self._periodic += [reports, arrivals]
         LOG.info("Compute service of %s is ready", self._host)
 
     def stop(self) -> None:
         """Take no more requests. Transfers that run go on in libvirt, and are looked after again at the next start."""
-        if self._reports is not None:
-            self._reports.stop()
+        for call in self._periodic:
+            call.stop()
         if self._server is not None:
             self._server.stop()
             self._server.wait()

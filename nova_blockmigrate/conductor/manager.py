@@ -53,8 +53,8 @@ class ConductorManager:
 
     def force_complete(self, context: RequestContext, migration_id: int) -> None:
         """Have a running transfer end now, whatever pause that costs the guest."""
-        with session.reader() as db:
-            migration = migrations.get(db, migration_id)
+        with session.writer() as db:
+            migration = migrations.update(db, migration_id, force_complete_requested=True)
         if migration.status == MigrationStatus.RUNNING:
             self._runner.force_complete(context, migration)
 

@@ -8,7 +8,9 @@ from oslo_log import log
 
 from nova_blockmigrate import concurrency, rpc
 from nova_blockmigrate.conductor import identity
-from nova_blockmigrate.conductor.live_migrate import ABORTED, LiveMigrateTask, Surroundings
+from nova_blockmigrate.conductor.leased import Surroundings
+from nova_blockmigrate.conductor.live_migrate import LiveMigrateTask
+from nova_blockmigrate.conductor.roll_back import ABORTED
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import migrations
@@ -34,14 +36,16 @@ class MigrationRunner:
         return task
 
     def abort(self, context: RequestContext, migration: models.Migration) -> None:
-        """Tell the source's host. Who does not hear it now is told by the row, before the next step."""
-        try:
-            self._around.computes.abort_transfer(context, migration.source_compute, migration.uuid, ABORTED)
-        except rpc.UNANSWERED as error:
-            LOG.warning("[migration %d] %s was not told to abort: %s", migration.id, migration.source_compute, error)
+        """Tell both hosts. Who does not hear it now is told by the row: before the next step, or when the source next says
+        how far the transfer is."""
+        for host in filter(None, (migration.source_compute, migration.dest_compute)):
+            try:
+                self._around.computes.abort_transfer(context, host, migration.uuid, ABORTED, migration.source_compute)
+            except rpc.UNANSWERED as error:
+                LOG.warning("[migration %d] %s was not told to abort: %s", migration.id, host, error)
 
     def force_complete(self, context: RequestContext, migration: models.Migration) -> None:
-        """Tell the source's host; who asked asks again when it did not hear."""
+        """Tell the source's host. When it does not hear it now, the row tells it later."""
         try:
             self._around.computes.force_complete(context, migration.source_compute, migration.uuid)
         except rpc.UNANSWERED as error:

@@ -12,7 +12,7 @@ from oslo_service import loopingcall
 from nova_blockmigrate import rpc
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import identity
-from nova_blockmigrate.conductor.live_migrate import Surroundings
+from nova_blockmigrate.conductor.leased import Surroundings
 from nova_blockmigrate.conductor.manager import ConductorManager
 from nova_blockmigrate.conductor.runner import MigrationRunner
 from nova_blockmigrate.conductor.servers import ServerTasks

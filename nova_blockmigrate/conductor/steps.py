@@ -32,6 +32,12 @@ class Step:
     may_go_back: bool = True
     """Whether a failure in this step rolls the migration back; false from the point of no return on."""
 
+    @property
+    def may_be_skipped(self) -> bool:
+        """Whether an abort ends the migration before or within this step. In the transfer, the source decides: it may have
+        begun, under another conductor."""
+        return self.may_go_back and self.where is not Where.SOURCE
+
 
 STEPS = (
     Step("check", MigrationStatus.ACCEPTED, Where.CONDUCTOR, event="conductor_live_migrate_instance"),

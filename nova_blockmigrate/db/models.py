@@ -280,6 +280,9 @@ class Migration(Base, Timestamps):
     """The step of `conductor.steps` that runs or is next."""
     rolling_back: orm.Mapped[bool] = orm.mapped_column(default=False)
     abort_requested: orm.Mapped[bool] = orm.mapped_column(default=False)
+    force_complete_requested: orm.Mapped[bool] = orm.mapped_column(default=False)
+    priority: orm.Mapped[int] = orm.mapped_column(default=0)
+    """In the queue: the higher, the sooner; among equals, first come first served."""
     holds_slot: orm.Mapped[bool] = orm.mapped_column(default=False)
     owner: orm.Mapped[str | None]
     """The conductor process that runs it, by host and process."""

@@ -198,6 +198,13 @@ class ComputeDriver(abc.ABC):
         already (a compute service restarted), it re-attaches to it; for one that is over, it finds the outcome."""
 
     @abc.abstractmethod
+    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+        """On the destination, when the source's compute service does not answer: HANDED_OVER if the guest is here, or can
+        be let run here because the source's hypervisor proves that it never runs there again; else UNDECIDED, with what is known.
+
+        `source_is_dead`: an operator vouches for that, should the source's hypervisor be out of reach."""
+
+    @abc.abstractmethod
     def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
         """The guest runs here now: announce it, see that it is persistent, flush its disk files to stable storage.
 

@@ -30,6 +30,7 @@ from nova_blockmigrate.objects import (
     Server,
     TransferOutcome,
     TransferProgress,
+    Verdict,
 )
 from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.virt import fake_cloud, fake_transfer
@@ -221,6 +222,17 @@ class FakeDriver(ComputeDriver):
         self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
     ) -> TransferOutcome:
         return fake_transfer.run(self.cloud, self.conf, plan, guest, control)
+
+    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+        with self._at("complete_arrival"):
+            source, uuid = self.cloud.host(plan.source_host), plan.server.uuid
+            source_gone = source.state_of(uuid) in (Copy.ABSENT, Copy.MIGRATED_AWAY) if source.up else source_is_dead
+            copy = self.host.copies.get(uuid)
+            if copy is None or not source_gone or copy.state in HALF_MADE - {Copy.PAUSED_COMPLETE}:
+                return TransferOutcome(Verdict.UNDECIDED, f"{self.host.state_of(uuid)} on {self.host.name}")
+            if copy.state is Copy.PAUSED_COMPLETE:
+                self.cloud.set_state(self.host, uuid, Copy.PAUSED_BY_USER if was_paused else Copy.RUNNING)
+            return TransferOutcome(Verdict.HANDED_OVER, power_state=copy.power_state)
 
     def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
         with self._at("post_live_migration_at_destination"):

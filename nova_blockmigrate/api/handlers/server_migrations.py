@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
-from nova_blockmigrate.api import errors
 from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, invalid_state, record, refuse_if_locked
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import action, route
@@ -64,6 +63,7 @@ def abort(request: Request, server: Instance, migration_id: str) -> None:
 @action("force_complete", path=_PATH + "/{migration_id}/action", policy=policies.SERVER_MIGRATIONS_FORCE,
         body=schemas.FORCE_COMPLETE, minimum=22)  # fmt: skip
 def force_complete(request: Request, server: Instance, migration_id: str) -> None:
+    """As with `abort`, the wish is recorded."""
     with session.writer() as db:
         migration = _find(db, server, migration_id)
         found = instances.get(db, server.uuid)
@@ -73,12 +73,13 @@ def force_complete(request: Request, server: Instance, migration_id: str) -> Non
             raise invalid_state("force_complete", found, "task_state")
         if migration.status != MigrationStatus.RUNNING:
             raise _invalid_migration_state(migration, "force_complete")
+        migrations.update(db, migration.id, force_complete_requested=True)
         record(db, request, server, "live_migration_force_complete")
         actions.finish(db, server.uuid, request.context.request_id)
     try:
         request.conductor.force_complete(request.context, migration.id)
     except BROKER_ERRORS as error:
-        raise errors.ConductorUnavailable(action="force the migration to complete") from error
+        LOG.warning("The end of migration %s waits until its conductor looks: none can be told (%s)", migration.id, error)
 
 
 def _find(db: orm.Session, server: Instance, migration_id: str) -> Migration:

@@ -141,7 +141,7 @@ def claim_slot(db: orm.Session, id: int, limit_per_host: int) -> bool:
     running = _routes(db, Migration.holds_slot.is_(True))
     waiting_longer = _routes(
         db,
-        Migration.id < id,
+        sa.or_(Migration.priority > wanted.priority, sa.and_(Migration.priority == wanted.priority, Migration.id < id)),
         Migration.status == MigrationStatus.QUEUED.value,
         Migration.holds_slot.is_(False),
         Migration.rolling_back.is_(False),
@@ -161,4 +161,5 @@ def _routes(db: orm.Session, *conditions: Any) -> list[Route]:
     statement = sa.select(Migration.source_compute, Migration.dest_compute).where(
         _UNFINISHED, Migration.dest_compute.is_not(None), *conditions
     )
-    return [Route(source, destination) for source, destination in db.execute(statement.order_by(Migration.id)) if destination]
+    in_order = statement.order_by(Migration.priority.desc(), Migration.id)
+    return [Route(source, destination) for source, destination in db.execute(in_order) if destination]

@@ -1,19 +1,24 @@
-"""After a handover, on the destination: the guest is announced, persistent, and its disks on stable storage."""
+"""On the destination: a handover that was left half way is completed; after one, the guest is announced, persistent, and
+its disks on stable storage."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
 
 from nova_blockmigrate.network.plumbing import Plumbing
-from nova_blockmigrate.objects import MigrationPlan, TransferProgress
+from nova_blockmigrate.objects import Copy, MigrationPlan, Observation, PowerState, TransferOutcome, TransferProgress, Verdict
 from nova_blockmigrate.threads import in_parallel
-from nova_blockmigrate.virt.libvirt import disks
+from nova_blockmigrate.virt.libvirt import disks, settle
+from nova_blockmigrate.virt.libvirt.decide import Action, decide
 from nova_blockmigrate.virt.libvirt.describe import migratable_xml
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.transfer import progress_of
 
 
@@ -35,6 +40,28 @@ def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan) -> TransferPr
     written += [path for path in facts.nvram[:1] if path]
     in_parallel([functools.partial(disks.flush, [path]) for path in written])
     return _final_figures(domain)
+
+
+def complete(host: Host, source: Host, uuid: str, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+    """Let a complete copy run here if the source's libvirt proves that it never runs there again (see `decide`).
+
+    `source_is_dead`: somebody vouches for that while the source's libvirt cannot be reached.
+    """
+    looks: list[Callable[[], Observation]] = [
+        lambda: observe(source, uuid, is_destination=False, timeout_s=settle.ANSWER_LIMIT_S),
+        lambda: observe(host, uuid, is_destination=True),
+    ]
+    there, here = in_parallel(looks)
+    if source_is_dead and there.copy is Copy.UNREACHABLE:
+        there = dataclasses.replace(there, copy=Copy.MIGRATED_AWAY)
+    action = decide(there, here)
+    if action is Action.RESUME_DESTINATION:
+        if not was_paused:
+            settle.resume_destination(host, uuid)
+        return TransferOutcome(Verdict.HANDED_OVER, power_state=PowerState.PAUSED if was_paused else PowerState.RUNNING)
+    if action is Action.FINISH:
+        return TransferOutcome(Verdict.HANDED_OVER, power_state=here.power_state)
+    return TransferOutcome(Verdict.UNDECIDED, f"{there.detail}; {here.detail}")
 
 
 def _final_figures(domain: Any) -> TransferProgress | None:

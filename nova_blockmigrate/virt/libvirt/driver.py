@@ -192,7 +192,7 @@ class LibvirtDriver(ComputeDriver):
     def live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
     ) -> TransferOutcome:
-        destination = self._destination(prepared.libvirt_host)
+        destination = self._peer(prepared.libvirt_host)
         migration = LiveMigration(self.host, destination, self.transfer_settings, plan, guest, prepared, control)
         with self._lock:
             self._migrations[plan.migration_uuid] = migration
@@ -205,6 +205,13 @@ class LibvirtDriver(ComputeDriver):
                 self._migrations.pop(plan.migration_uuid, None)
         return outcome
 
+    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+        source = self._peer(plan.source_host)
+        try:
+            return arrival.complete(self.host, source, plan.server.uuid, was_paused, source_is_dead)
+        finally:
+            source.close()
+
     def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
         return arrival.settle_in(self.host, self.plumbing, plan)
 
@@ -213,7 +220,7 @@ class LibvirtDriver(ComputeDriver):
             migration = self._migrations.pop(plan.migration_uuid, None)
         if migration is not None:
             migration.over.wait(_OVER_LIMIT_S)
-        destination = self._destination(plan.destination_host)
+        destination = self._peer(plan.destination_host)
         try:
             return removal.clean_source(self._site(plan.server, ledger), destination, plan, guest)
         finally:
@@ -245,7 +252,7 @@ class LibvirtDriver(ComputeDriver):
     def _guest(self, server: Server) -> Guest:
         return Guest(self.host, server.uuid, server.domain_name)
 
-    def _destination(self, name: str) -> Host:
+    def _peer(self, name: str) -> Host:
         return Host(self.transfer_settings.destination_uri(name), name)
 
     def _domain_settings(self) -> domain_xml.DomainSettings:

@@ -1,0 +1,122 @@
+"""One migration as a conductor holds it: its row, written only under the lease, and the hosts that do its jobs.
+
+Each write is one transaction that also proves that the lease is still held: a conductor that lost it writes nothing more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from oslo_config import cfg
+from sqlalchemy import orm
+
+from nova_blockmigrate.compute.rpcapi import ComputeAPI
+from nova_blockmigrate.conductor import checking, hosts
+from nova_blockmigrate.conductor.settings import server_of
+from nova_blockmigrate.conductor.steps import Where
+from nova_blockmigrate.context import RequestContext, service_context
+from nova_blockmigrate.db import models, session
+from nova_blockmigrate.db.queries import actions, instances, migrations
+from nova_blockmigrate.objects import MigrationPlan, StepReport
+
+JOB_WAIT_S = 10.0
+Columns = dict[str, Any]
+
+
+class LeaseLost(Exception):
+    """Another conductor runs this migration now."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What all tasks of a conductor share."""
+
+    conf: cfg.ConfigOpts
+    owner: str
+    computes: ComputeAPI
+    stopping: threading.Event
+    slot_released: threading.Condition
+
+
+class LeasedMigration:
+    """The row of one migration, and its hosts."""
+
+    def __init__(self, around: Surroundings, migration_id: int) -> None:
+        self.around, self.conf, self.id = around, around.conf, migration_id
+
+    # --- the row ----------------------------------------------------------------------------------------------------
+
+    def read(self) -> models.Migration:
+        with session.reader() as db:
+            return migrations.get(db, self.id)
+
+    def owned(self, db: orm.Session) -> models.Migration:
+        """The row, with the lease renewed in this transaction.
+
+        :raises LeaseLost: another conductor has it.
+        """
+        if not migrations.renew_lease(db, self.id, self.around.owner, models.utcnow(), self.conf.conductor.lease_time):
+            raise LeaseLost
+        return migrations.get(db, self.id)
+
+    def write(self, **columns: Any) -> models.Migration:
+        """Change columns, in a transaction of its own."""
+        with session.writer() as db:
+            self.owned(db)
+            return migrations.update(db, self.id, **columns)
+
+    def over(self, db: orm.Session, migration: models.Migration, message: str | None) -> Columns:
+        """What every end has in common; the columns that it sets."""
+        actions.finish(db, migration.instance_uuid, migration.request_id, message)
+        return {"holds_slot": False, "owner": None, "lease_expires_at": None}
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def pause(self, seconds: float) -> None:
+        """:raises hosts.Stopping: this conductor stops."""
+        if self.around.stopping.wait(seconds):
+            raise hosts.Stopping
+
+    def ring(self) -> None:
+        """A slot may be free: those who wait for one look again."""
+        with self.around.slot_released:
+            self.around.slot_released.notify_all()
+
+    # --- hosts ------------------------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        migration: models.Migration,
+        where: Where,
+        job: str,
+        arguments: dict[str, Any],
+        patience_s: float | None = -1,
+        wait_s: float = JOB_WAIT_S,
+        on_progress: Callable[[StepReport], None] = lambda report: None,
+    ) -> Any:
+        """Have a host do a job; `patience_s` is the option's unless given, None means for ever."""
+        host = migration.source_compute if where is Where.SOURCE else migration.dest_compute or ""
+        plan = self.plan(migration)
+        context = self.context(migration)
+
+        def call() -> StepReport:
+            return self.around.computes.run_migration_job(context, host, job, plan, arguments, wait_s)
+
+        patience = self.conf.conductor.host_timeout if patience_s == -1 else patience_s
+        return hosts.ask_until_done(hosts.Asking(host, job, call, self.around.stopping, patience, on_progress))
+
+    def plan(self, migration: models.Migration) -> MigrationPlan:
+        with session.reader() as db:
+            instance = instances.get(db, migration.instance_uuid)
+        return checking.plan_of(migration, server_of(instance), migration.dest_compute or "")
+
+    def context(self, migration: models.Migration) -> RequestContext:
+        return service_context(migration.request_id)
+
+
+def label(migration: models.Migration) -> str:
+    """How log lines name a migration."""
+    return f"[migration {migration.id} server {migration.instance_uuid}]"

@@ -1,0 +1,136 @@
+"""The step in which the guest moves: asks the source for what became of it, as long as that takes, and for as long as the
+source's compute service is silent, the destination.
+"""
+
+from __future__ import annotations
+
+from oslo_log import log
+
+from nova_blockmigrate import rpc
+from nova_blockmigrate.conductor import hosts
+from nova_blockmigrate.conductor.leased import Columns, LeasedMigration, label
+from nova_blockmigrate.conductor.roll_back import ABORTED, Failure
+from nova_blockmigrate.conductor.steps import Where
+from nova_blockmigrate.db import models, session
+from nova_blockmigrate.db.queries import compute_nodes, instances, migrations, services
+from nova_blockmigrate.objects import (
+    MigrationStatus,
+    StepReport,
+    TransferOutcome,
+    TransferProgress,
+    Verdict,
+    from_primitive,
+    to_primitive,
+)
+
+LOG = log.getLogger(__name__)
+
+RETRY_S = 2.0
+"""Between two looks at what is undecided."""
+SILENCE_S = 8.0
+"""How long the source may be silent before the destination is asked."""
+
+
+class Transferring:
+    """One migration in its transfer."""
+
+    def __init__(self, leased: LeasedMigration) -> None:
+        self._leased = leased
+        self._told: set[str] = set()
+        """The wishes of its user that the source has heard."""
+
+    def to_the_end(self, migration: models.Migration) -> Columns:
+        """The columns that a guest which has moved sets.
+
+        :raises Failure: it stayed.
+        """
+        while True:
+            outcome = self._outcome(migration)
+            columns = {"outcome": to_primitive(outcome)} | counters(outcome.progress)
+            if outcome.verdict is Verdict.HANDED_OVER:
+                return columns
+            if outcome.verdict is Verdict.STAYED:
+                status = MigrationStatus.CANCELLED if outcome.cancelled else MigrationStatus.FAILED
+                raise Failure(outcome.reason or "The guest stayed on its source.", status, **columns)
+            if outcome.reason != migration.reason:
+                LOG.error("%s undecided, looking again: %s", label(migration), outcome.reason)
+            migration = self._leased.write(reason=outcome.reason)
+            self._leased.pause(RETRY_S)
+
+    def _outcome(self, migration: models.Migration) -> TransferOutcome:
+        try:
+            return self._ask_source(migration)
+        except hosts.HostSilent as silence:
+            return self._ask_destination(migration, str(silence))
+
+    def _ask_source(self, migration: models.Migration) -> TransferOutcome:
+        answer = self._leased.ask(
+            migration,
+            Where.SOURCE,
+            "transfer",
+            {"guest": migration.guest, "prepared": migration.prepared},
+            patience_s=SILENCE_S,
+            wait_s=self._leased.conf.libvirt.live_migration_poll_interval,
+            on_progress=self._take_in,
+        )
+        return from_primitive(TransferOutcome, answer)
+
+    def _ask_destination(self, migration: models.Migration, silence: str) -> TransferOutcome:
+        """The destination's service sees whether a handover was left half way, and completes it on proof."""
+        arguments = {"source_is_dead": migration.force_complete_requested and self._source_is_declared_dead(migration)}
+        try:
+            answer = self._leased.ask(migration, Where.DESTINATION, "complete_arrival", arguments, patience_s=SILENCE_S)
+        except hosts.JobFailed as error:
+            return TransferOutcome(Verdict.UNDECIDED, f"{silence} {error}")
+        outcome = from_primitive(TransferOutcome, answer)
+        if outcome.verdict is Verdict.HANDED_OVER:
+            LOG.warning("%s completed by %s: %s", label(migration), migration.dest_compute, silence)
+            return outcome
+        return TransferOutcome(Verdict.UNDECIDED, f"{silence} {outcome.reason}")
+
+    def _source_is_declared_dead(self, migration: models.Migration) -> bool:
+        """An operator has said, by forcing its service down, that the source host does not run (Nova's fencing)."""
+        with session.reader() as db:
+            service = services.find(db, migration.source_compute, compute_nodes.COMPUTE_BINARY)
+        return service is not None and service.forced_down
+
+    def _take_in(self, report: StepReport) -> None:
+        """Keep the figures, and see that the source knows what its user wishes."""
+        with session.writer() as db:
+            migration = self._leased.owned(db)
+            if report.progress is not None:
+                migrations.update(db, migration.id, **counters(report.progress))
+                instances.update(db, migration.instance_uuid, progress=report.progress.percent)
+        self._tell(migration)
+
+    def _tell(self, migration: models.Migration) -> None:
+        computes, context = self._leased.around.computes, self._leased.context(migration)
+        try:
+            if migration.abort_requested and "abort" not in self._told:
+                source = migration.source_compute
+                computes.abort_transfer(context, source, migration.uuid, ABORTED, source)
+                self._told.add("abort")
+            if migration.force_complete_requested and "force" not in self._told:
+                computes.force_complete(context, migration.source_compute, migration.uuid)
+                self._told.add("force")
+        except rpc.UNANSWERED as error:
+            LOG.warning("%s %s was not told what its user wishes: %s", label(migration), migration.source_compute, error)
+
+
+def counters(progress: TransferProgress) -> Columns:
+    """The columns of a transfer's figures."""
+    return {
+        "memory_total": progress.memory_total_bytes,
+        "memory_processed": progress.memory_processed_bytes,
+        "memory_remaining": progress.memory_remaining_bytes,
+        "disk_total": progress.disk_total_bytes,
+        "disk_processed": progress.disk_processed_bytes,
+        "disk_remaining": progress.disk_remaining_bytes,
+    }
+
+
+def final_counters(migration: models.Migration, progress: TransferProgress) -> Columns:
+    """The last figures that were read, or libvirt's own final ones where they say more (those lack the disks)."""
+    last = counters(progress)
+    final = {name: max(getattr(migration, name) or 0, value) for name, value in last.items()}
+    return final | {"memory_remaining": 0, "disk_remaining": 0}
