@@ -227,7 +227,11 @@ class LibvirtDriver(ComputeDriver):
             destination.close()
 
     def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
-        return prepare.release(self._site(plan.server, ledger), plan)
+        source = self._peer(plan.source_host)
+        try:
+            return prepare.release(self._site(plan.server, ledger), plan, source)
+        finally:
+            source.close()
 
     def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
         # a journal that knows of no transfer is that of a destination

@@ -28,6 +28,7 @@ from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import disks, domain_xml, placing, settle
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
+from nova_blockmigrate.virt.libvirt.decide import Action, decide
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
@@ -123,17 +124,23 @@ class Preparation:
 # --- unmaking -------------------------------------------------------------------------------------------------------
 
 
-def release(site: Site, plan: MigrationPlan) -> tuple[str, ...]:
+def release(site: Site, plan: MigrationPlan, source: Host) -> tuple[str, ...]:
     """Undo what the ledger lists (`unmake`), once no copy of the guest is left here; returns what stays, in words.
 
-    :raises UnsafeRemoval: the guest runs here, or libvirt cannot say.
+    :raises UnsafeRemoval: the guest runs here, or may have no other copy, or libvirt cannot say.
     """
-    _refuse_running(site.host, plan)
+    _refuse_the_only_copy(site.host, source, plan)
     settle.destroy_copy(site.host, plan.server.uuid)
     return unmake(site)
 
 
-def _refuse_running(host: Host, plan: MigrationPlan) -> None:
-    seen = observe(host, plan.server.uuid, is_destination=True)
-    if seen.copy in (Copy.RUNNING, Copy.UNREACHABLE):
-        raise UnsafeRemoval(name=f"the files of {plan.server.uuid}", host=host.name, reason=seen.detail)
+def _refuse_the_only_copy(host: Host, source: Host, plan: MigrationPlan) -> None:
+    """A copy that is complete may be all there is of the guest, whoever says that it stayed: its source's libvirt is asked."""
+    here = observe(host, plan.server.uuid, is_destination=True)
+    name = f"the files of {plan.server.uuid}"
+    if here.copy in (Copy.RUNNING, Copy.UNREACHABLE):
+        raise UnsafeRemoval(name=name, host=host.name, reason=here.detail)
+    if here.copy is Copy.PAUSED_COMPLETE:
+        there = observe(source, plan.server.uuid, is_destination=False, timeout_s=settle.ANSWER_LIMIT_S)
+        if decide(there, here) is not Action.DESTROY_DESTINATION:
+            raise UnsafeRemoval(name=name, host=host.name, reason=f"it may be the only copy: {there.detail}; {here.detail}")
