@@ -52,6 +52,28 @@ OPTIONS = {
         cfg.IntOpt(
             "live_migration_downtime", default=500, min=100, help="Longest pause of the guest that is allowed, milliseconds."
         ),
+        cfg.IntOpt(
+            "live_migration_completion_timeout",
+            default=800,
+            min=0,
+            help="Seconds that a transfer may take for each GiB that is really to be moved (memory, and what the local disks "
+            "hold), at least one GiB; 0: no limit of this kind.",
+        ),
+        cfg.IntOpt(
+            "live_migration_timeout",
+            default=0,
+            min=0,
+            help="Seconds that a transfer may take, however much it moves; 0: no limit of this kind. The lower of the two counts.",
+        ),
+        cfg.StrOpt(
+            "live_migration_timeout_action",
+            default="abort",
+            choices=[
+                ("abort", "the guest stays where it is, the migration has failed"),
+                ("force_complete", "the guest is paused for as long as the rest takes, as by a user's force complete"),
+            ],
+            help="What becomes of a transfer that takes longer than it may.",
+        ),
         cfg.HostAddressOpt(
             "live_migration_inbound_addr",
             help="Address of this host at which it receives guests (memory stream and disks); empty: the name of the host.",

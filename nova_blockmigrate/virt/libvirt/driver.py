@@ -301,4 +301,7 @@ def transfer_settings(options: Any) -> TransferSettings:
         parallel_connections=options.live_migration_parallel_connections,
         native_tls=options.live_migration_with_native_tls,
         poll_interval_s=options.live_migration_poll_interval,
+        timeout_s_per_gib=options.live_migration_completion_timeout,
+        timeout_s=options.live_migration_timeout,
+        force_after_timeout=options.live_migration_timeout_action == "force_complete",
     )

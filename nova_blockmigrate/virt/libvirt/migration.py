@@ -163,7 +163,8 @@ class LiveMigration:
         self._find_process()
         quick = self._links.source.quick_domain()
         self._asker = Asker(quick if quick is not None else domain)
-        self._steering = transfer.Steering(domain, self._settings, self._control, self._queue, watch_end)
+        limit_s = self._settings.limit_s(self._guest.memory_mib * 1024**2 + self._guest.allocated_bytes)
+        self._steering = transfer.Steering(domain, self._settings, self._control, self._queue, watch_end, limit_s)
         self._closing += [self._asker.close, self._steering.wait]
 
     def _find_process(self) -> None:
@@ -350,7 +351,7 @@ class LiveMigration:
             name=self._name,
             guest=self._guest,
             journal=self._control.journal,
-            error=str(self._seen.link_error or "") or error,  # an abort of our own because of it says less
+            error=self._cause() or error,
             aborted=self._control.abort_requested and self._steering is not None and self._steering.aborted,
             abort_reason=self._control.abort_reason,
             was_paused=self._was_paused,
@@ -361,6 +362,11 @@ class LiveMigration:
         if outcome.verdict is Verdict.HANDED_OVER:
             self._mark("resumed")
         return outcome
+
+    def _cause(self) -> str:
+        """Why we ended it ourselves, if we did: libvirt's own word of an abort says less."""
+        timed_out = self._steering.timed_out if self._steering is not None else ""
+        return str(self._seen.link_error or "") or timed_out
 
     def _finished(self, outcome: TransferOutcome) -> TransferOutcome:
         marks = self._marks

@@ -21,6 +21,7 @@ from nova_blockmigrate.virt.libvirt.convergence import downtime_limit_ms
 from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
 from nova_blockmigrate.virt.libvirt.yank import yank
 
+GIB = 1024**3
 FIRST_LOOK_S = 0.1
 ABORT_RETRY_S = 0.05
 ABORT_LIMIT_S = 2.0
@@ -41,6 +42,14 @@ class TransferSettings:
     parallel_connections: int = 1
     native_tls: bool = False
     poll_interval_s: float = 0.5
+    timeout_s_per_gib: int = 0
+    timeout_s: int = 0
+    force_after_timeout: bool = False
+
+    def limit_s(self, moved_bytes: int) -> float | None:
+        """How long a transfer of so many bytes may take; None: as long as it takes."""
+        by_size = self.timeout_s_per_gib * max(1.0, moved_bytes / GIB)
+        return min(filter(None, (by_size, float(self.timeout_s))), default=None)
 
     def flags(self, copied_disks: tuple[str, ...]) -> int:
         """Flags of one transfer. NON_SHARED_INC with an empty list would copy every writable disk, network volumes, too."""
@@ -110,9 +119,17 @@ class Steering:
     the end of the job is put into the queue as ("job over", None, time).
     """
 
-    def __init__(self, domain: Any, settings: TransferSettings, control: TransferControl, queue: Any, watch_end: bool) -> None:
+    def __init__(
+        self,
+        domain: Any,
+        settings: TransferSettings,
+        control: TransferControl,
+        queue: Any,
+        watch_end: bool,
+        limit_s: float | None = None,
+    ) -> None:
         self._domain, self._settings, self._control, self._queue = domain, settings, control, queue
-        self._watch_end = watch_end
+        self._watch_end, self._limit_s = watch_end, limit_s
         self._wake, self._over = native.threading.Event(), False
         self._abort_wanted = self._force_wanted = False
         self._aborted_at, self._abort_limit_s = 0.0, ABORT_LIMIT_S
@@ -121,6 +138,8 @@ class Steering:
         """libvirt has accepted an abort."""
         self.yanked = False
         """An abort did not come to its end by itself: what it waited for was cut."""
+        self.timed_out = ""
+        """In words, when it has taken longer than it may."""
         self.last = TransferProgress()
         self._task = Task("steering", self._run)
         control.on_abort(self.abort)
@@ -181,7 +200,20 @@ class Steering:
             self._control.report(self.last)
             if self.last.disk_processed_bytes or self.last.memory_processed_bytes:
                 reached("transfer.copying")
+            self._limit_time()
             self._limit_downtime()
+
+    def _limit_time(self) -> None:
+        if self._limit_s is None or self.last.elapsed_s <= self._limit_s or self.timed_out:
+            return
+        self.timed_out = (
+            f"the transfer was not over after {self._limit_s:.0f} s, the limit that [libvirt] live_migration_timeout or "
+            "live_migration_completion_timeout sets for it"
+        )
+        if self._settings.force_after_timeout:
+            self.force_complete()
+        else:
+            self.abort()
 
     def _job_goes_on(self) -> bool:
         try:

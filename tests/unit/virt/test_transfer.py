@@ -36,6 +36,17 @@ def test_parameters_name_disks_address_and_limits() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("per_gib", "at_all", "moved_gib", "limit"),
+    [(0, 0, 5, None), (800, 0, 0.25, 800), (800, 0, 5, 4000), (800, 60, 5, 60), (0, 60, 5, 60), (10, 60, 2, 20)],
+)
+def test_a_transfer_may_take_as_long_as_its_size_or_its_limit_allow(
+    per_gib: int, at_all: int, moved_gib: float, limit: float | None
+) -> None:
+    settings = TransferSettings("", 0, 0, timeout_s_per_gib=per_gib, timeout_s=at_all)
+    assert settings.limit_s(int(moved_gib * transfer.GIB)) == limit
+
+
 @pytest.mark.parametrize(("host", "uri"), [("b", "qemu+tcp://b/system"), ("::1", "qemu+tcp://[::1]/system")])
 def test_the_destination_takes_its_place_in_the_uri(host: str, uri: str) -> None:
     assert SETTINGS.destination_uri(host) == uri
