@@ -80,6 +80,18 @@ class NetworkNotFound(NotFound):
     template = "Network {network_id} could not be found."
 
 
+class VolumeNotFound(NotFound):
+    template = "Volume {volume_id} could not be found."
+
+
+class VolumeAttachmentNotFound(NotFound):
+    template = "Volume {volume_id} is not attached to server {server}."
+
+
+class InvalidVolume(Invalid):
+    template = "Volume {volume_id} cannot be used: {reason}"
+
+
 class ServiceNotFound(NotFound):
     template = "Service {service_id} could not be found."
 
@@ -168,6 +180,10 @@ class NetworkError(BlockMigrateError):
 
 class StorageError(BlockMigrateError):
     template = "Storage on {host} could not {action}: {reason}"
+
+
+class VolumeBackendError(BlockMigrateError):
+    template = "The volume backend {backend} could not {action}: {reason}"
 
 
 class NotEnoughMemory(BlockMigrateError):

@@ -63,6 +63,16 @@ class TaskState(enum.StrEnum):
     SUSPENDING = "suspending"
     RESUMING = "resuming"
     REBOOTING = "rebooting"
+    ATTACHING_VOLUME = "attaching-volume"
+    DETACHING_VOLUME = "detaching-volume"
+
+
+class MappingState(enum.StrEnum):
+    """Where a volume stands with its server."""
+
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
 
 
 class MigrationStatus(enum.StrEnum):
@@ -166,6 +176,22 @@ class Vif:
 
 
 @dataclasses.dataclass(frozen=True)
+class VolumeConnection:
+    """A volume as one host reaches it for one server."""
+
+    volume_id: str
+    attachment_id: str
+    """The backend's name for this host's right to the volume."""
+    host: str
+    target_dev: str
+    """The guest's name of the disk: vdb, …"""
+    protocol: str
+    """How it is reached: "iscsi", or another that os-brick knows."""
+    data: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """What the backend says of the way there (it may hold a password: never logged)."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Server:
     """A server as hosts know it: what to run, not what its user sees."""
 
@@ -178,6 +204,11 @@ class Server:
     root_gib: int
     image: ImageRef | None
     vifs: tuple[Vif, ...] = ()
+    volumes: tuple[VolumeConnection, ...] = ()
+    """Its volumes as each host reaches them: during a migration two hosts may."""
+
+    def volumes_at(self, host: str) -> tuple[VolumeConnection, ...]:
+        return tuple(each for each in self.volumes if each.host == host)
 
 
 @dataclasses.dataclass(frozen=True)

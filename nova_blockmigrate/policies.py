@@ -111,9 +111,14 @@ AGGREGATES_INDEX = _rule("os-aggregates:index", ADMIN, "List aggregates (there a
 INTERFACES_LIST = _rule(
     "os-attach-interfaces:list", READER, "List a server's interfaces.", "GET", "/servers/{server_id}/os-interface"
 )
-VOLUMES_INDEX = _rule(
-    "os-volumes-attachments:index", READER, "List a server's volumes.", "GET", "/servers/{server_id}/os-volume_attachments"
+_VOLUMES = "/servers/{server_id}/os-volume_attachments"
+VOLUMES_INDEX = _rule("os-volumes-attachments:index", READER, "List a server's volumes.", "GET", _VOLUMES)
+VOLUMES_SHOW = _rule("os-volumes-attachments:show", READER, "Show a server's volume.", "GET", _VOLUMES + "/{volume_id}")
+VOLUMES_CREATE = _rule("os-volumes-attachments:create", MEMBER, "Attach a volume to a server.", "POST", _VOLUMES)
+VOLUMES_UPDATE = _rule(
+    "os-volumes-attachments:update", MEMBER, "Change whether a volume goes with its server.", "PUT", _VOLUMES + "/{volume_id}"
 )
+VOLUMES_DELETE = _rule("os-volumes-attachments:delete", MEMBER, "Detach a volume.", "DELETE", _VOLUMES + "/{volume_id}")
 PREFLIGHT = _rule(
     "preflight",
     ADMIN,

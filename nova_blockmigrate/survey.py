@@ -108,6 +108,8 @@ class Reception:
     firmware_missing: tuple[str, ...] = ()
     secrets_missing: tuple[str, ...] = ()
     """UUIDs of libvirt secrets that it needs and that are not there."""
+    volumes_unreachable: tuple[str, ...] = ()
+    """Where its volumes are served, and why this host does not get there."""
     missing_base_bytes: int = 0
     """Bytes of base images and media that have to be brought."""
 

@@ -16,7 +16,7 @@ from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import MigrationJobs
 from nova_blockmigrate.context import RequestContext
-from nova_blockmigrate.objects import MigrationPlan, PowerState, Server, from_primitive, to_primitive
+from nova_blockmigrate.objects import MigrationPlan, PowerState, Server, VolumeConnection, from_primitive, to_primitive
 from nova_blockmigrate.virt.driver import ComputeDriver
 
 LOG = log.getLogger(__name__)
@@ -100,6 +100,14 @@ class ComputeManager:
         output = concurrency.run_native(self._driver.get_console_output, from_primitive(Server, server), max_bytes)
         return output.decode(errors="replace")
 
+    def get_volume_connector(self, context: RequestContext) -> Primitive:
+        """What a volume backend must know of this host, to let it in."""
+        return to_primitive(concurrency.run_native(self._driver.get_volume_connector))  # type: ignore[no-any-return]
+
+    def list_disks(self, context: RequestContext, server: Primitive) -> list[str]:
+        """Names of a guest's disks: vda, …"""
+        return concurrency.run_native(self._driver.list_disks, from_primitive(Server, server))
+
     def _run_server_job(self, job: str, server: Server, arguments: Primitive) -> int:
         driver = self._driver
         work: Callable[[], Any]
@@ -114,6 +122,9 @@ class ComputeManager:
                 work = functools.partial(driver.power_off, server, self._conf.shutdown_timeout)
             case "reboot":
                 work = functools.partial(driver.reboot, server, arguments.get("type") == "HARD")
+            case "attach_volume" | "detach_volume":
+                connection = from_primitive(VolumeConnection, arguments["connection"])
+                work = functools.partial(getattr(driver, job), server, connection)
             case "pause" | "unpause" | "suspend" | "resume":
                 work = functools.partial(getattr(driver, job), server)
             case _:

@@ -69,6 +69,16 @@ class ComputeAPI:
         answer: str = self._call(context, host, "get_console_output", 30, server=server, max_bytes=max_bytes)
         return answer
 
+    def get_volume_connector(self, context: RequestContext, host: str) -> dict[str, Any]:
+        """A `volume.api.Connector`."""
+        connector: dict[str, Any] = self._call(context, host, "get_volume_connector", 10)
+        return connector
+
+    def list_disks(self, context: RequestContext, host: str, server: dict[str, Any]) -> list[str]:
+        """Names of a guest's disks: vda, …"""
+        names: list[str] = self._call(context, host, "list_disks", 10, server=server)
+        return names
+
     def serve_base(self, context: RequestContext, host: str, server: dict[str, Any], path: str) -> tuple[str, str]:
         """Have `host` serve a file that a server of it only reads; returns (token, URI)."""
         token, uri = self._call(context, host, "serve_base", 30, server=server, path=path)

@@ -15,6 +15,7 @@ from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import scheduler
 from nova_blockmigrate.conductor.preflight import Facts, HostFacts, Report, evaluate
 from nova_blockmigrate.conductor.settings import Claim, candidates, claims_on, host_facts, promised_disk_gib, server_of
+from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import compute_nodes, instances
@@ -94,7 +95,9 @@ def _plan(question: Question, server: Server, destination: str) -> MigrationPlan
     )
 
 
-def choose_destination(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, migration: models.Migration) -> Chosen:
+def choose_destination(
+    conf: cfg.ConfigOpts, computes: ComputeAPI, volumes: ServerVolumes, context: RequestContext, migration: models.Migration
+) -> Chosen:
     """The named host, or the best that passes all checks.
 
     :raises NoDestination: none passes; its error tells all reasons.
@@ -104,7 +107,7 @@ def choose_destination(conf: cfg.ConfigOpts, computes: ComputeAPI, context: Requ
     refused: list[NoDestination] = []
     for host in hosts:
         try:
-            return _check_host(conf, computes, context, question, host)
+            return _check_host(conf, computes, volumes, context, question, host)
         except NoDestination as error:
             refused.append(error)
     if len(refused) == 1:
@@ -130,9 +133,11 @@ def _ranked(conf: cfg.ConfigOpts, question: Question, attempts: dict[str, str]) 
     return ranked
 
 
-def _check_host(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, question: Question, host: str) -> Chosen:
+def _check_host(
+    conf: cfg.ConfigOpts, computes: ComputeAPI, volumes: ServerVolumes, context: RequestContext, question: Question, host: str
+) -> Chosen:
     """All checks against one host."""
-    facts = gather(conf, computes, context, question, host)
+    facts = gather(conf, computes, volumes, context, question, host)
     report = evaluate(facts)
     error = report.error()
     if error is not None or facts.guest is None:
@@ -143,7 +148,9 @@ def _check_host(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestCont
         return Chosen(compute_nodes.get_by_host(db, host), facts.guest, report)
 
 
-def gather(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, question: Question, host: str) -> Facts:
+def gather(
+    conf: cfg.ConfigOpts, computes: ComputeAPI, volumes: ServerVolumes, context: RequestContext, question: Question, host: str
+) -> Facts:
     """What the checks look at, from the database and both hosts. Changes nothing, and needs no migration.
 
     Both hosts are asked at the same time, twice: first for what they know by themselves, then for what needs the other's
@@ -172,6 +179,8 @@ def gather(conf: cfg.ConfigOpts, computes: ComputeAPI, context: RequestContext, 
         route=hosts.route,
         disk_gib=instance.root_gib,
         slots=conf.max_concurrent_live_migrations,
+        volumes=tuple(mapping.volume_id for mapping in instance.volumes),
+        volume_problems=volumes.problems(instance),
     )
 
 

@@ -22,6 +22,7 @@ from nova_blockmigrate.conductor.preflight import Facts, evaluate
 from nova_blockmigrate.conductor.preflight.estimate import Guest, History, estimate
 from nova_blockmigrate.conductor.scheduler import Candidate
 from nova_blockmigrate.conductor.settings import candidates, host_facts, server_of
+from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import instances, migration_lists
@@ -45,6 +46,7 @@ class _Ways:
 
     conf: cfg.ConfigOpts
     computes: ComputeAPI
+    volumes: ServerVolumes
     context: RequestContext
     question: Question
     server: Server
@@ -64,6 +66,7 @@ class _Ways:
 def preflight(
     conf: cfg.ConfigOpts,
     computes: ComputeAPI,
+    volumes: ServerVolumes,
     context: RequestContext,
     server_uuid: str,
     host: str | None,
@@ -86,7 +89,7 @@ def preflight(
         request_id=context.request_id,
         uuid=str(uuids.uuid4()),
     )
-    ways = _Ways(conf, computes, context, question, server_of(server))
+    ways = _Ways(conf, computes, volumes, context, question, server_of(server))
     names = [host] if host else [one.host for one in known if one.host != server.host]
     load, seen = _look(ways, names)
     order = preference(known, server.memory_mib, server.host)
@@ -122,7 +125,7 @@ def _outcome(future: concurrent.futures.Future[T], instead: Callable[[str], T]) 
 
 
 def _gather(ways: _Ways, host: str) -> Facts:
-    return checking.gather(ways.conf, ways.computes, ways.context, ways.question, host)
+    return checking.gather(ways.conf, ways.computes, ways.volumes, ways.context, ways.question, host)
 
 
 def _unheard(ways: _Ways, host: str, reason: str) -> Facts:

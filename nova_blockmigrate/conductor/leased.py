@@ -17,6 +17,7 @@ from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import checking, hosts
 from nova_blockmigrate.conductor.settings import server_of
 from nova_blockmigrate.conductor.steps import Where
+from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext, service_context
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, instances, migrations
@@ -39,6 +40,7 @@ class Surroundings:
     computes: ComputeAPI
     stopping: threading.Event
     slot_released: threading.Condition
+    volumes: ServerVolumes
 
 
 class LeasedMigration:

@@ -16,7 +16,7 @@ from sqlalchemy import orm
 from nova_blockmigrate import breakpoints, exceptions
 from nova_blockmigrate.conductor import checking, hosts, steps
 from nova_blockmigrate.conductor.leased import Columns, LeasedMigration, LeaseLost, Surroundings, label
-from nova_blockmigrate.conductor.roll_back import Failure, aborted, roll_back, turn_back, vm_state
+from nova_blockmigrate.conductor.roll_back import Failure, aborted, failing_by_volumes, roll_back, turn_back, vm_state
 from nova_blockmigrate.conductor.steps import Step, Where
 from nova_blockmigrate.conductor.transferring import Transferring, final_counters
 from nova_blockmigrate.db import models, session
@@ -123,7 +123,7 @@ class LiveMigrateTask:
             actions.start_event(db, migration.instance_uuid, migration.request_id, event, self._conf.host)
         context = self._leased.context(migration)
         try:
-            chosen = checking.choose_destination(self._conf, self._around.computes, context, migration)
+            chosen = checking.choose_destination(self._conf, self._around.computes, self._around.volumes, context, migration)
         except checking.NoDestination as error:
             self.check_error = error.error
             raise Failure(error.error.message, MigrationStatus.ERROR, report=error.report) from error
@@ -152,6 +152,8 @@ class LiveMigrateTask:
                 raise aborted()
 
     def _prepare_destination(self, migration: models.Migration) -> Columns:
+        with failing_by_volumes():
+            self._around.volumes.give(self._leased.context(migration), migration.instance_uuid, migration.dest_compute or "")
         prepared = self._leased.ask(migration, Where.DESTINATION, "prepare_destination", {"guest": migration.guest})
         return {"prepared": prepared}
 
@@ -164,6 +166,8 @@ class LiveMigrateTask:
 
     def _finish_destination(self, migration: models.Migration) -> Columns:
         answer = self._leased.ask(migration, Where.DESTINATION, "finish_destination", {}, patience_s=None)
+        with failing_by_volumes():
+            self._around.volumes.complete(migration.instance_uuid, migration.dest_compute or "")
         return final_counters(migration, from_primitive(TransferProgress, answer["progress"])) if answer["progress"] else {}
 
     def _clean_source(self, migration: models.Migration) -> Columns:
@@ -173,6 +177,8 @@ class LiveMigrateTask:
             self._leased.ask(migration, Where.SOURCE, "clean_source", arguments, patience_s=CLEAN_PATIENCE_S)
         except hosts.HostSilent as silence:
             LOG.warning("%s %s It clears what the guest left there when it reports again.", label(migration), silence)
+        with failing_by_volumes():
+            self._around.volumes.take(migration.instance_uuid, migration.source_compute)
         return {}
 
 

@@ -11,6 +11,7 @@ from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import dry_run
 from nova_blockmigrate.conductor.runner import MigrationRunner
 from nova_blockmigrate.conductor.servers import ServerTasks
+from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import compute_nodes, migrations, services
@@ -20,11 +21,14 @@ from nova_blockmigrate.objects import HostResources, MigrationStatus, from_primi
 class ConductorManager:
     """Endpoint of the topic that all conductors share."""
 
-    def __init__(self, conf: cfg.ConfigOpts, runner: MigrationRunner, servers: ServerTasks, computes: ComputeAPI) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, runner: MigrationRunner, servers: ServerTasks, computes: ComputeAPI, volumes: ServerVolumes
+    ) -> None:
         self._conf = conf
         self._runner = runner
         self._servers = servers
         self._computes = computes
+        self._volumes = volumes
 
     # --- migrations -------------------------------------------------------------------------------------------------
 
@@ -60,7 +64,7 @@ class ConductorManager:
 
     def preflight(self, context: RequestContext, server_uuid: str, host: str | None, block_migration: str) -> dict[str, Any]:
         """The report that a migration of the server would get, for `host` or for every other one. Changes nothing."""
-        return dry_run.preflight(self._conf, self._computes, context, server_uuid, host, block_migration)
+        return dry_run.preflight(self._conf, self._computes, self._volumes, context, server_uuid, host, block_migration)
 
     # --- servers ----------------------------------------------------------------------------------------------------
 
@@ -75,6 +79,18 @@ class ConductorManager:
 
     def get_console_output(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
         return self._servers.console(context, server_uuid, max_bytes)
+
+    # --- volumes ----------------------------------------------------------------------------------------------------
+
+    def look_at_volume(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:
+        """What is to be known before a volume is given to a server."""
+        return self._volumes.look(context, server_uuid, volume_id)
+
+    def attach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
+        concurrency.spawn("attach-volume", self._volumes.attach, context, server_uuid, mapping_id)
+
+    def detach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
+        concurrency.spawn("detach-volume", self._volumes.detach, context, server_uuid, mapping_id)
 
     # --- hosts ------------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from oslo_log import log
 from sqlalchemy import orm
 
-from nova_blockmigrate import breakpoints
+from nova_blockmigrate import breakpoints, exceptions
 from nova_blockmigrate.conductor import hosts, steps
 from nova_blockmigrate.conductor.leased import Columns, LeasedMigration, label
 from nova_blockmigrate.conductor.steps import Step, Where
@@ -38,6 +40,15 @@ class Failure(Exception):
         self.reason = reason
         self.status = status
         self.columns = columns
+
+
+@contextlib.contextmanager
+def failing_by_volumes() -> Iterator[None]:
+    """What the volume backend refuses fails the step."""
+    try:
+        yield
+    except exceptions.BlockMigrateError as error:
+        raise Failure(error.message) from error
 
 
 def aborted() -> Failure:
@@ -77,6 +88,8 @@ def roll_back(leased: LeasedMigration, migration: models.Migration) -> models.Mi
             leased.ask(migration, undone.where, undone.undo, {}, patience_s=UNDO_PATIENCE_S)
         except hosts.JobFailed as error:
             LOG.error("%s %s: left to the host itself: %s", label(migration), undone.undo, error)
+        if undone.where is Where.DESTINATION:
+            _take_volumes(leased, migration)
     breakpoints.reached("conductor.undone")
     if _may_try_another(leased, migration, step):
         return _try_another(leased, migration)
@@ -90,6 +103,14 @@ def roll_back(leased: LeasedMigration, migration: models.Migration) -> models.Mi
     LOG.warning("%s rolled back, %s: %s", label(migration), migration.status, migration.reason)
     leased.ring()
     return migration
+
+
+def _take_volumes(leased: LeasedMigration, migration: models.Migration) -> None:
+    """The destination's rights to the guest's volumes end, whether it cleared itself or not."""
+    try:
+        leased.around.volumes.take(migration.instance_uuid, migration.dest_compute or "")
+    except exceptions.BlockMigrateError as error:
+        LOG.error("%s rights to volumes are ended later: %s", label(migration), error)
 
 
 def _may_try_another(leased: LeasedMigration, migration: models.Migration, step: Step) -> bool:

@@ -11,6 +11,7 @@ from nova_blockmigrate.context import RequestContext
 
 CHECKS_TIMEOUT_S = 60
 CONSOLE_TIMEOUT_S = 60
+VOLUME_TIMEOUT_S = 60
 PREFLIGHT_TIMEOUT_S = 60
 """Longer than `conductor.dry_run` takes at the most."""
 
@@ -54,6 +55,24 @@ class ConductorAPI:
     def server_action(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
         """`action`: start, stop, reboot, pause, unpause, suspend or resume."""
         self._client.cast(context, "server_action", server_uuid=server_uuid, action=action, arguments=arguments)
+
+    def look_at_volume(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:
+        """{"problem": why the volume cannot be had, "disks": names of the disks that the server has}
+
+        :raises exceptions.VolumeNotFound:
+        :raises exceptions.VolumeBackendError: the backend does not answer.
+        :raises exceptions.ComputeServiceUnavailable: the server's host does not answer.
+        """
+        client = self._client.prepare(timeout=VOLUME_TIMEOUT_S)
+        found: dict[str, Any] = client.call(context, "look_at_volume", server_uuid=server_uuid, volume_id=volume_id)
+        return found
+
+    def attach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
+        """A lost message delays it only until conductors look for what was left undone; then it is undone."""
+        self._client.cast(context, "attach_volume", server_uuid=server_uuid, mapping_id=mapping_id)
+
+    def detach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
+        self._client.cast(context, "detach_volume", server_uuid=server_uuid, mapping_id=mapping_id)
 
     def get_console_output(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
         client = self._client.prepare(timeout=CONSOLE_TIMEOUT_S)

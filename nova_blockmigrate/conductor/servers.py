@@ -13,6 +13,7 @@ from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import hosts, scheduler
 from nova_blockmigrate.conductor.settings import candidates, server_of
+from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, compute_nodes, instances, networks
@@ -40,6 +41,7 @@ class ServerTasks:
     conf: cfg.ConfigOpts
     computes: ComputeAPI
     stopping: threading.Event
+    volumes: ServerVolumes
 
     def build(self, context: RequestContext, server_uuid: str) -> None:
         """Choose a host and have the server made there; ends active, or in error with a fault that says why."""
@@ -72,6 +74,7 @@ class ServerTasks:
                 LOG.error("[server %s] could not be deleted: %s", server_uuid, error)
                 self._fail(context, server_uuid, str(error), vm_state=VmState.ERROR.value)
                 return
+        self.volumes.release(instance)
         with session.writer() as db:
             actions.end_open_events(db, server_uuid, context.request_id, "Success")
             actions.finish(db, server_uuid, context.request_id)

@@ -16,8 +16,10 @@ from nova_blockmigrate.conductor.leased import Surroundings
 from nova_blockmigrate.conductor.manager import ConductorManager
 from nova_blockmigrate.conductor.runner import MigrationRunner
 from nova_blockmigrate.conductor.servers import ServerTasks
+from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import services
+from nova_blockmigrate.volume.api import load_backend
 
 LOG = log.getLogger(__name__)
 
@@ -36,15 +38,18 @@ class ConductorService:
         session.configure(self._conf)
         computes = ComputeAPI(self._conf)
         owner = identity.of_this_process(self._conf.host)
-        surroundings = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition())
+        volumes = ServerVolumes(self._conf, computes, load_backend(self._conf), self._stopping)
+        surroundings = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition(), volumes)
         runner = self._runner = MigrationRunner(surroundings)
-        manager = ConductorManager(self._conf, runner, ServerTasks(self._conf, computes, self._stopping), computes)
+        servers = ServerTasks(self._conf, computes, self._stopping, volumes)
+        manager = ConductorManager(self._conf, runner, servers, computes, volumes)
         self._server = rpc.server(self._conf, rpc.CONDUCTOR_TOPIC, self._conf.host, manager)
         self._server.start()
         runner.take_after_restart()
         self._every(self._conf.report_interval, self._report)
         self._every(self._conf.conductor.lease_time / 3, runner.renew)
         self._every(self._conf.conductor.takeover_interval, runner.take_over)
+        self._every(self._conf.volume.watch_interval, volumes.watch)
         LOG.info("Conductor %s is ready", owner)
 
     def stop(self) -> None:

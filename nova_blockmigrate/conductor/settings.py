@@ -13,7 +13,7 @@ from nova_blockmigrate.conductor.preflight import HostFacts
 from nova_blockmigrate.conductor.scheduler import Candidate
 from nova_blockmigrate.db import models
 from nova_blockmigrate.db.queries import compute_nodes, instances, migrations, services
-from nova_blockmigrate.objects import GuestDescription, ImageRef, Server, Vif, from_primitive
+from nova_blockmigrate.objects import GuestDescription, ImageRef, Server, Vif, VolumeConnection, from_primitive
 
 
 def server_of(instance: models.Instance) -> Server:
@@ -40,6 +40,24 @@ def server_of(instance: models.Instance) -> Server:
             )
             for port in instance.ports
         ),
+        volumes=tuple(
+            connection_of(mapping, attachment)
+            for mapping in instance.volumes
+            for attachment in mapping.attachments
+            if attachment.attachment_id
+        ),
+    )
+
+
+def connection_of(mapping: models.BlockDeviceMapping, attachment: models.VolumeAttachment) -> VolumeConnection:
+    """A volume as a host reaches it, once the backend has said how."""
+    return VolumeConnection(
+        volume_id=mapping.volume_id,
+        attachment_id=attachment.attachment_id or "",
+        host=attachment.host,
+        target_dev=mapping.target_dev,
+        protocol=attachment.protocol,
+        data=attachment.connection or {},
     )
 
 

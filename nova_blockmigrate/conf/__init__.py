@@ -11,9 +11,9 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
-from nova_blockmigrate.conf import api, base, compute, conductor, database, fake, image, libvirt, network
+from nova_blockmigrate.conf import api, base, compute, conductor, database, fake, image, libvirt, network, volume
 
-_MODULES = (base, api, conductor, compute, libvirt, network, fake, image, database)
+_MODULES = (base, api, conductor, compute, libvirt, network, fake, image, volume, database)
 PROJECT = "nova-blockmigrate"
 
 

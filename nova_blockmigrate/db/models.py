@@ -196,10 +196,59 @@ class Instance(Base, Timestamps):
     deleted_at: orm.Mapped[datetime.datetime | None]
 
     ports: orm.Mapped[list[Port]] = orm.relationship(lazy="selectin", order_by=Port.created_at)
+    volumes: orm.Mapped[list[BlockDeviceMapping]] = orm.relationship(
+        lazy="selectin", order_by="BlockDeviceMapping.id", viewonly=True
+    )
 
     @property
     def domain_name(self) -> str:
         return f"instance-{self.id:08x}"
+
+
+class BlockDeviceMapping(Base, Timestamps):
+    """A volume of a server; which hosts may use it is in its attachments."""
+
+    __tablename__ = "block_device_mappings"
+
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    uuid: orm.Mapped[str] = orm.mapped_column(sa.String(36), unique=True)
+    instance_id: orm.Mapped[int] = orm.mapped_column(sa.ForeignKey("instances.id"), index=True)
+    volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), unique=True)
+    """A volume belongs to one server at a time."""
+    device_name: orm.Mapped[str]
+    """As clients see it: /dev/vdb."""
+    delete_on_termination: orm.Mapped[bool] = orm.mapped_column(default=False)
+    tag: orm.Mapped[str | None]
+    state: orm.Mapped[str]
+    """`objects.MappingState`."""
+    busy_until: orm.Mapped[datetime.datetime | None]
+    """While it is attached or detached: when whoever does it counts as dead."""
+    request_id: orm.Mapped[str | None]
+    """The request that attaches or detaches it."""
+
+    attachments: orm.Mapped[list[VolumeAttachment]] = orm.relationship(
+        lazy="selectin", order_by="VolumeAttachment.id", cascade="all, delete-orphan"
+    )
+
+    @property
+    def target_dev(self) -> str:
+        return self.device_name.removeprefix("/dev/")
+
+
+class VolumeAttachment(Base, Timestamps):
+    """One host's right to a volume: written before the backend is asked for it, deleted after the backend has ended it."""
+
+    __tablename__ = "volume_attachments"
+    __table_args__ = (sa.UniqueConstraint("mapping_id", "host"),)
+
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    mapping_id: orm.Mapped[int] = orm.mapped_column(sa.ForeignKey("block_device_mappings.id"))
+    host: orm.Mapped[str] = orm.mapped_column(index=True)
+    attachment_id: orm.Mapped[str | None]
+    """The backend's id of it; None until the backend has answered."""
+    protocol: orm.Mapped[str] = orm.mapped_column(default="")
+    connection: orm.Mapped[dict[str, Any] | None]
+    """What the backend says of the way to the volume."""
 
 
 class InstanceAction(Base, Timestamps):

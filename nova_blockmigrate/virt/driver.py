@@ -27,8 +27,10 @@ from nova_blockmigrate.objects import (
     Server,
     TransferOutcome,
     TransferProgress,
+    VolumeConnection,
 )
 from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
+from nova_blockmigrate.volume.api import Connector
 
 NAMESPACE = "nova_blockmigrate.virt"
 
@@ -146,6 +148,28 @@ class ComputeDriver(abc.ABC):
 
     @abc.abstractmethod
     def resume(self, server: Server) -> None: ...
+
+    @abc.abstractmethod
+    def get_volume_connector(self) -> Connector:
+        """What a volume backend must know of this host."""
+
+    @abc.abstractmethod
+    def list_disks(self, server: Server) -> list[str]:
+        """Names of the guest's disks: vda, …"""
+
+    @abc.abstractmethod
+    def attach_volume(self, server: Server, connection: VolumeConnection) -> None:
+        """Give the guest a disk, running or not, for good; one that it has is fine.
+
+        :raises exceptions.StorageError: this host cannot reach the volume.
+        """
+
+    @abc.abstractmethod
+    def detach_volume(self, server: Server, connection: VolumeConnection) -> None:
+        """Take a disk from the guest; returns when it is gone. One that it does not have, or a guest that is not here, is fine.
+
+        :raises exceptions.HypervisorError: the guest does not give it up.
+        """
 
     @abc.abstractmethod
     def get_info(self, server: Server) -> PowerState:

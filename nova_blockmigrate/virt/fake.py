@@ -31,11 +31,13 @@ from nova_blockmigrate.objects import (
     TransferOutcome,
     TransferProgress,
     Verdict,
+    VolumeConnection,
 )
 from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.virt import fake_cloud, fake_transfer
 from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
 from nova_blockmigrate.virt.fake_cloud import EXECUTING, GONE, HALF_MADE, FakeCloud, FakeCopy, FakeDisk, FakeHost
+from nova_blockmigrate.volume.api import Connector
 
 GIB = 1024**3
 ALLOCATED_BYTES = 64 * 1024**2
@@ -136,6 +138,23 @@ class FakeDriver(ComputeDriver):
 
     def resume(self, server: Server) -> None:
         self._change("resume", server, Copy.RUNNING)
+
+    def get_volume_connector(self) -> Connector:
+        with self._at("get_volume_connector"):
+            return Connector(self.host.name, self.conf.my_ip, f"iqn.2026-11.fake:{self.host.name}")
+
+    def list_disks(self, server: Server) -> list[str]:
+        with self._at("list_disks"):
+            return ["vda", *self._copy(server).volumes.values()]
+
+    def attach_volume(self, server: Server, connection: VolumeConnection) -> None:
+        with self._at("attach_volume"):
+            self._copy(server).volumes[connection.volume_id] = connection.target_dev
+
+    def detach_volume(self, server: Server, connection: VolumeConnection) -> None:
+        with self._at("detach_volume"):
+            if copy := self.host.copies.get(server.uuid):
+                copy.volumes.pop(connection.volume_id, None)
 
     def get_info(self, server: Server) -> PowerState:
         with self._at("get_info"):

@@ -45,6 +45,8 @@ class FakeCopy:
     """What stands for the memory's content: it must arrive where the guest arrives."""
     saved: bool = False
     """Shut off with its memory on disk (suspended)."""
+    volumes: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Names of the disks that are volumes, by the volume's id."""
 
     @property
     def power_state(self) -> PowerState:

@@ -97,7 +97,7 @@ class _Run:
         self.control.mark("transfer_started")
         if copy.state is Copy.RUNNING:
             self.cloud.set_state(self.source, self.uuid, Copy.RUNNING_JOB)
-        self.cloud.add_copy(self.destination, FakeCopy(self.plan.server, Copy.INCOMING))
+        self.cloud.add_copy(self.destination, FakeCopy(self.plan.server, Copy.INCOMING, volumes=dict(copy.volumes)))
         return None
 
     # --- copying ----------------------------------------------------------------------------------------------------

@@ -75,6 +75,17 @@ class Controls:
         ]
         return [each for each in found if each.partition(":")[0] not in alive]
 
+    def make_volume(self, volume_id: str) -> None:
+        from nova_blockmigrate.volume import api, fake
+
+        fake.shared.volumes[volume_id] = api.Volume(volume_id, "data", 1)
+
+    def rights(self, volume_id: str) -> list[str]:
+        """Hosts that may use a volume."""
+        from nova_blockmigrate.volume import fake
+
+        return sorted(host for volume, _, host in fake.shared.rights if volume == volume_id)
+
     def alarms(self) -> list[str]:
         return self.cloud.alarms
 

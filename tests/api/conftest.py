@@ -37,6 +37,9 @@ connection = sqlite:///{state}/db.sqlite
 listen = 127.0.0.1
 listen_port = {port}
 token_file = {state}/tokens.json
+[volume]
+backend = fake
+watch_interval = 0.5
 [fake]
 transfer_time_s = 1.0
 [libvirt]

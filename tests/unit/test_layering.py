@@ -34,11 +34,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "image": PLUMBING,
     "virt": (*PLUMBING, "network", "volume", "image"),
     "compute": (*PLUMBING, "rpc", "virt", "conductor.rpcapi"),
-    "conductor": (*PLUMBING, "rpc", "db", "compute.rpcapi"),
+    "conductor": (*PLUMBING, "rpc", "db", "compute.rpcapi", "volume"),
     "api": (*PLUMBING, "rpc", "db", "policies", "conductor.rpcapi", "compute.rpcapi"),
     "cmd": (*PLUMBING, "rpc", "db", "policies", "compute", "conductor", "api", "virt", "image", "network", "volume"),
 }
-"""What each part may import, besides itself. compute reports to the conductor through its rpcapi, and only through that."""
+"""What each part may import, besides itself. compute reports to the conductor through its rpcapi, and only through
+that. The conductor asks volume backends who may use what; how a host connects is virt's."""
 
 MODULES = sorted(path for path in ROOT.rglob("*.py"))
 

@@ -62,9 +62,9 @@ class Guest:
         finally:
             self.command("disk 0")
 
-    def verify(self, timeout_s: float = 120) -> "Verdict":
-        """The guest's own reading of all its records."""
-        found = self.command("verify", timeout_s)
+    def verify(self, timeout_s: float = 120, volume: bool = False) -> "Verdict":
+        """The guest's own reading of all its records, on its own disk or on its volume."""
+        found = self.command("verify2" if volume else "verify", timeout_s)
         return Verdict(1 if found["good"] else 0, found["last"], found["missing"], found["corrupt"])
 
     def answers(self, timeout_s: float = 1) -> bool:
@@ -78,9 +78,19 @@ class Guest:
         commands.wait_until(self.answers, timeout_s, f"guest {self.address} answers", interval_s=0.1)
         return self.status()
 
-    def wait_for_record(self, number: int, timeout_s: float = 30) -> None:
-        """Until the guest has flushed this record."""
-        commands.wait_until(lambda: self.answers() and self.status()["record"] >= number, timeout_s, f"record {number}")
+    def wait_for_record(self, number: int, timeout_s: float = 30, volume: bool = False) -> None:
+        """Until the guest has flushed this record to its own disk, or to its volume."""
+        key = "record2" if volume else "record"
+        commands.wait_until(lambda: self.answers() and self.status()[key] >= number, timeout_s, f"{key} {number}")
+
+    def write_to_volume(self, timeout_s: float = 30) -> None:
+        """Have the guest write records to its volume, too, as soon as it sees one."""
+
+        def writes() -> bool:
+            self.command("writer2 on")
+            return bool(self.status()["record2"])
+
+        commands.wait_until(writes, timeout_s, "the guest writes to its volume", interval_s=0.2)
 
     def _connect(self, timeout_s: float) -> socket.socket:
         with self._enter():

@@ -26,6 +26,7 @@ from labkit import (
     rabbitmq,
     seed,
     services,
+    tgt,
 )
 from labkit.commands import run, wait_until
 from labkit.errors import LabError
@@ -136,6 +137,8 @@ class Lab:
         layout = self.layout
         if not machine.daemon_runs(layout, layout.controller, rabbitmq.DAEMON):
             rabbitmq.start(layout, self._record.password)
+        if not machine.daemon_runs(layout, layout.controller, tgt.DAEMON):
+            tgt.start(layout)
         for host in layout.hosts:
             if not machine.daemon_runs(layout, host, libvirt_host.DAEMON):
                 libvirt_host.start(layout, host)
@@ -143,6 +146,8 @@ class Lab:
             other = layout.hosts[number - 1] if len(layout.hosts) > 1 else layout.controller
             answers = functools.partial(libvirt_host.answers, layout, host, asked_from=other)
             self._wait(progress, f"libvirtd of {host.name} answers {other.name}", host, libvirt_host.DAEMON, answers, 30)
+
+        self._wait(progress, "tgtd answers", layout.controller, tgt.DAEMON, functools.partial(tgt.answers, layout), 30)
 
     def _wait_for_broker(self, progress: Progress) -> None:
         self._wait(
@@ -277,12 +282,14 @@ class Lab:
     # Services
 
     def start(self, name: str, service: str) -> None:
-        """Start one daemon again: rabbitmq, libvirtd or a service of ours."""
+        """Start one daemon again: rabbitmq, tgtd, libvirtd or a service of ours."""
         each = self.machine(name)
         if service == rabbitmq.DAEMON and each.is_controller:
             rabbitmq.start(self.layout, self._record.password)
         elif service == postgres.DAEMON and each.is_controller and self._record.options.own_postgresql:
             postgres.start(self.layout)
+        elif service == tgt.DAEMON and each.is_controller:
+            tgt.start(self.layout)
         elif service == libvirt_host.DAEMON and not each.is_controller:
             libvirt_host.start(self.layout, each)
         elif service in services.of(each):
@@ -333,7 +340,7 @@ class Lab:
         own = services.of(each) if self._record.with_services else ()
         if not each.is_controller:
             return (libvirt_host.DAEMON, *own)
-        return (rabbitmq.DAEMON, *((postgres.DAEMON,) if self._record.options.own_postgresql else ()), *own)
+        return (rabbitmq.DAEMON, tgt.DAEMON, *((postgres.DAEMON,) if self._record.options.own_postgresql else ()), *own)
 
 
 # The client says at length that it is deprecated, and its libraries likewise.

@@ -37,7 +37,7 @@ def prepare(layout: Layout, machine: Machine) -> None:
     spec = {
         "name": machine.name,
         "mounts": _mounts(layout, machine),
-        "folders": ["/run/libvirt", "/run/lock"],
+        "folders": ["/run/libvirt", "/run/lock", "/run/tgtd"],
         "socket": str(_socket(layout, machine)),
     }
     _spec(machine).write_text(json.dumps(spec, indent=1))

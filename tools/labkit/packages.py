@@ -28,6 +28,7 @@ PACKAGES = (
     "nftables",
     "ebtables",
     "iptables",
+    "tgt",
     "tini",
     "busybox-static",
     "syslinux",

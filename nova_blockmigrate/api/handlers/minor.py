@@ -31,11 +31,6 @@ def aggregates(request: Request) -> dict[str, Any]:
     return {"aggregates": []}
 
 
-@route("GET", "/servers/{server_id}/os-volume_attachments", policy=policies.VOLUMES_INDEX)
-def volumes(request: Request, server: Instance) -> dict[str, Any]:
-    return {"volumeAttachments": []}
-
-
 @route("GET", "/servers/{server_id}/os-interface", policy=policies.INTERFACES_LIST)
 def interfaces(request: Request, server: Instance) -> dict[str, Any]:
     return {

@@ -10,7 +10,7 @@ from nova_blockmigrate import policies
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.views import links
 from nova_blockmigrate.api.views.times import zulu
-from nova_blockmigrate.db.models import Instance
+from nova_blockmigrate.db.models import BlockDeviceMapping, Instance
 from nova_blockmigrate.objects import TaskState, VmState
 
 _STATUS_OF_VM_STATE = {
@@ -122,7 +122,7 @@ def full(request: Request, server: Instance, host_status: Mapping[str, str], one
         "OS-EXT-STS:power_state": server.power_state,
         "OS-SRV-USG:launched_at": _usage(server.launched_at),
         "OS-SRV-USG:terminated_at": _usage(server.terminated_at),
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": [_volume(mapping, minor) for mapping in server.volumes],
     }
     if request.can(policies.SERVERS_EXTENDED, target):
         shown |= _extended(server, minor)
@@ -144,6 +144,10 @@ def addresses(server: Instance) -> dict[str, list[dict[str, Any]]]:
             {"version": 4, "addr": port.ip_address, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac_address}
         )
     return found
+
+
+def _volume(mapping: BlockDeviceMapping, minor: int) -> dict[str, Any]:
+    return {"id": mapping.volume_id} | ({"delete_on_termination": mapping.delete_on_termination} if minor >= 3 else {})
 
 
 def _image(request: Request, server: Instance) -> dict[str, Any] | str:

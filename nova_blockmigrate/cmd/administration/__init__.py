@@ -10,13 +10,13 @@ from oslo_db import exception as db_exception
 from oslo_log import log
 
 from nova_blockmigrate import conf as configuration
-from nova_blockmigrate.cmd.administration import database, flavors, host, images, migrations, networks, tokens
+from nova_blockmigrate.cmd.administration import database, flavors, host, images, migrations, networks, tokens, volumes
 
 DATABASE_ERRORS = (db_exception.DBError, sqlalchemy.exc.SQLAlchemyError)
 
 
 def add_commands(subparsers: Any) -> None:
-    for module in (database, tokens, flavors, networks, images, migrations, host):
+    for module in (database, tokens, flavors, networks, images, volumes, migrations, host):
         module.add_commands(subparsers)
 
 

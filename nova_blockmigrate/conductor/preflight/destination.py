@@ -68,6 +68,22 @@ def secrets(facts: Facts) -> Answer:
     return _none_of(facts, missing, "libvirt lacks", "define it there (`virsh secret-define`)", "none is missing")
 
 
+@check("volumes", where="destination", title="Volumes can be had and reached")
+def volumes(facts: Facts) -> Answer:
+    """Their backend answers and knows them, and the destination gets through to where they are served (TCP)."""
+    if not facts.volumes:
+        return passed("the server has no volumes")
+    if facts.volume_problems:
+        return failed("; ".join(facts.volume_problems), remedy="see that the volume backend works and that nothing is done to them")
+    if facts.reception is None:
+        return _not_asked(facts)
+    unreachable = facts.reception.volumes_unreachable
+    if unreachable:
+        remedy = "see that the storage network of that host works and that nothing filters the port"
+        return failed(f"{facts.destination.name} does not reach {'; '.join(unreachable)}", remedy=remedy)
+    return passed(f"{facts.destination.name} reaches all {len(facts.volumes)} volumes")
+
+
 def _none_of(facts: Facts, found: tuple[str, ...], verb: str, remedy: str, good: str = "") -> Answer:
     host = facts.destination.name
     if not found:

@@ -58,5 +58,9 @@ class Facts:
     route: Route | None = None
     disk_gib: int = 0
     """Virtual size of its local disk."""
+    volumes: tuple[str, ...] = ()
+    """Ids of its volumes."""
+    volume_problems: tuple[str, ...] = ()
+    """Why their backend can give them to no host now."""
     slots: int = 1
     """Migrations that may run at a time, from one host and to one host."""

@@ -29,6 +29,7 @@ from nova_blockmigrate.objects import (
     TransferOutcome,
     TransferProgress,
     Verdict,
+    VolumeConnection,
 )
 from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.virt.driver import TRANSFER, ComputeDriver, FetchBase, Journal, Ledger, TransferControl
@@ -45,6 +46,7 @@ from nova_blockmigrate.virt.libvirt import (
     removal,
     resources,
     spawn,
+    volumes,
 )
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.describe import describe
@@ -54,6 +56,8 @@ from nova_blockmigrate.virt.libvirt.inspect_route import Routes
 from nova_blockmigrate.virt.libvirt.migration import LiveMigration
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
 from nova_blockmigrate.virt.libvirt.unmake import Site
+from nova_blockmigrate.volume import connecting
+from nova_blockmigrate.volume.api import Connector
 
 LOG = log.getLogger(__name__)
 _OVER_LIMIT_S = 60.0
@@ -148,6 +152,18 @@ class LibvirtDriver(ComputeDriver):
         self._reconnect(server)
         self._guest(server).start()
 
+    def get_volume_connector(self) -> Connector:
+        return connecting.connector(self.conf, self.host.name)
+
+    def list_disks(self, server: Server) -> list[str]:
+        return volumes.disk_names(self.host, server)
+
+    def attach_volume(self, server: Server, connection: VolumeConnection) -> None:
+        volumes.attach(self.host, server, connection, self._initiator)
+
+    def detach_volume(self, server: Server, connection: VolumeConnection) -> None:
+        volumes.detach(self.host, server, connection)
+
     def get_info(self, server: Server) -> PowerState:
         return self._guest(server).power_state()
 
@@ -187,7 +203,7 @@ class LibvirtDriver(ComputeDriver):
         address = self.conf.libvirt.live_migration_inbound_addr or ""
         files = Bringing(self.host.name, self.images, self.manifests, ledger, fetch_base)
         preparation = prepare.Preparation(self.host.name, self.instances_path, files, self.plumbing, ledger)
-        return preparation.make(plan, guest, address)
+        return preparation.make(plan, guest, address, self._initiator)
 
     def live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
@@ -252,6 +268,10 @@ class LibvirtDriver(ComputeDriver):
 
     def _site(self, server: Server, ledger: Ledger) -> Site:
         return Site(self.host, self.plumbing, server, ledger)
+
+    @property
+    def _initiator(self) -> str:
+        return connecting.initiator_name(self.conf, self.host.name)
 
     def _guest(self, server: Server) -> Guest:
         return Guest(self.host, server.uuid, server.domain_name)

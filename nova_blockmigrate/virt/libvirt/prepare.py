@@ -26,7 +26,7 @@ from nova_blockmigrate.objects import (
 )
 from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.driver import Ledger
-from nova_blockmigrate.virt.libvirt import disks, domain_xml, placing, settle
+from nova_blockmigrate.virt.libvirt import disks, domain_xml, placing, settle, volumes
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
@@ -46,8 +46,8 @@ class Preparation:
         self._files, self._plumbing, self._ledger = files, plumbing, ledger
         self._listed = set(ledger.artefacts())
 
-    def make(self, plan: MigrationPlan, guest: GuestDescription, transfer_address: str) -> PreparedDestination:
-        """Networks, directories, base images, overlays.
+    def make(self, plan: MigrationPlan, guest: GuestDescription, transfer_address: str, initiator: str) -> PreparedDestination:
+        """Networks, directories, base images, overlays; the way to volumes, for the host's `initiator`.
 
         :raises StorageError, HypervisorError: something could not be made; what was made is in the ledger.
         """
@@ -61,10 +61,12 @@ class Preparation:
             self._make_disks(guest, copied, places)
         except OSError as error:
             raise StorageError(host=self._host, action="make the guest's files", reason=str(error)) from error
+        connections = plan.server.volumes_at(self._host)
         return PreparedDestination(
             libvirt_host=plan.destination_host,
             transfer_address=transfer_address,
             copied_disks=tuple(disk.target_dev for disk in copied),
+            destination_xml=volumes.with_volumes(guest.xml, connections, initiator) if connections else "",
             bytes_fetched=sum(place.bytes_brought for place in places.values()),
         )
 

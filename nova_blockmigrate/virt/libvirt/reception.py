@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -13,10 +14,13 @@ from nova_blockmigrate.network import links
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import GuestDescription, Server
 from nova_blockmigrate.survey import Reception
+from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.libvirt import domain_xml, placing
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.inspect_route import why_unreachable
 from nova_blockmigrate.virt.libvirt.resources import Capabilities, why_cpu_unfit
+from nova_blockmigrate.volume import connecting
 
 
 def survey(
@@ -45,6 +49,7 @@ def survey(
         machine_problem=machine_problem,
         firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
         secrets_missing=tuple(secret for secret in _secrets(tree) if not _has_secret(host, secret)),
+        volumes_unreachable=_unreachable(server),
         missing_base_bytes=missing_bytes,
     )
 
@@ -54,6 +59,12 @@ def _missing_networks(plumbing: Plumbing, server: Server, facts: DomainFacts) ->
     ours = {vif.bridge for vif in server.vifs}
     foreign = [name for name in facts.bridges if name not in ours and not links.is_bridge(name)]
     return (*plumbing.why_not(server.vifs), *(f"bridge {name} does not exist on this host: create it" for name in foreign))
+
+
+def _unreachable(server: Server) -> tuple[str, ...]:
+    portals = dict.fromkeys(filter(None, map(connecting.portal, server.volumes)))
+    tried = in_parallel([functools.partial(why_unreachable, *portal) for portal in portals])
+    return tuple(f"{address} port {port}: {why}" for (address, port), why in zip(portals, tried, strict=True) if why)
 
 
 def _taken(host: Host, server: Server, tree: Any) -> tuple[list[str], list[str]]:

@@ -166,6 +166,12 @@ OWN_CHECKS = [
     ("machine", reception(machine_problem="machine type pc-i440fx-12.0 is unknown"), "pc-i440fx-12.0"),
     ("machine", reception(firmware_missing=("/usr/share/OVMF/OVMF_CODE.fd",)), "OVMF_CODE"),
     ("secrets", reception(secrets_missing=("5c2e",)), "5c2e"),
+    ("volumes", dataclasses.replace(HEALTHY, volumes=("v1",), volume_problems=("volume v1 is detaching",)), "v1 is detaching"),
+    (
+        "volumes",
+        dataclasses.replace(reception(volumes_unreachable=("192.0.2.9 port 3260: no answer",)), volumes=("v1",)),
+        "compute2 does not reach 192.0.2.9 port 3260",
+    ),
     ("uri", route(uri_problem="connection refused"), "connection refused"),
     ("uri", route(peer_uuid="uuid of compute1"), "to itself"),
     ("uri", route(peer_uuid="uuid of a third"), "uuid of a third"),
@@ -244,7 +250,7 @@ def test_every_check_is_made_to_fail_or_to_warn_by_the_tables_above() -> None:
 
 def test_what_cannot_be_known_is_unknown_for_every_check_that_looks_at_a_host() -> None:
     nothing = HostFacts("compute2", error="compute2 did not answer"), HostFacts("compute1", error="compute1 did not answer")
-    facts = Facts("u", "active", 256, "admin", "true", nothing[1], nothing[0])
+    facts = Facts("u", "active", 256, "admin", "true", nothing[1], nothing[0], volumes=("v1",))
 
     findings = evaluate(facts).findings
     assert {one.result for one in findings if one.where != "conductor"} <= {CheckResult.UNKNOWN, CheckResult.FAILED}

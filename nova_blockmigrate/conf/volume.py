@@ -1,0 +1,42 @@
+"""[volume] and [embedded_volume]: where volumes come from, and how hosts reach them."""
+
+from oslo_config import cfg
+
+OPTIONS = {
+    "volume": [
+        cfg.StrOpt(
+            "backend",
+            default="embedded",
+            help="Who keeps volumes, by its name in the entry points `nova_blockmigrate.volume`: embedded (files on the "
+            "conductor's host, served by tgt) or cinder.",
+        ),
+        cfg.StrOpt(
+            "initiator_name",
+            default="",
+            help="iSCSI name of this compute host, under which QEMU logs in to targets. Unique for each host. Empty: the name in "
+            "/etc/iscsi/initiatorname.iscsi, else iqn.2008-11.org.linux-kvm: and the name of the host.",
+        ),
+        cfg.FloatOpt(
+            "watch_interval",
+            default=5.0,
+            min=0.5,
+            help="Seconds between two looks of a conductor at what attaching, detaching, migrating and deleting left undone, and "
+            "at whether the embedded backend still serves what it should.",
+        ),
+    ],
+    "embedded_volume": [
+        cfg.StrOpt(
+            "directory",
+            default="/var/lib/nova-blockmigrate/volumes",
+            help="Where the embedded backend keeps volumes (sparse files) and who may use them. On the host of the conductors: "
+            "with this backend all conductors run on one host, the storage host, which also runs tgtd.",
+        ),
+        cfg.HostAddressOpt(
+            "portal_address",
+            sample_default="<my_ip>",
+            help="Address at which compute hosts reach tgtd. Empty: `my_ip`.",
+        ),
+        cfg.PortOpt("portal_port", default=3260, help="Port at which compute hosts reach tgtd."),
+        cfg.IntOpt("tgtadm_control_port", default=0, min=0, help="tgtd's control port, as in `tgtd --control-port`."),
+    ],
+}

@@ -1,0 +1,1 @@
+"""Volumes: who keeps them, and how a host reaches them."""

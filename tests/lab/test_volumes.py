@@ -1,0 +1,156 @@
+"""A guest with a local disk and an iSCSI volume: it writes to both while it moves, and tgtd lets in whom it should, nobody else."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from labkit import guest, scenario, seed, tgt
+from labkit.commands import wait_until
+from labkit.scenario import HOST
+from tests.lab.test_roll_back import begin, slow  # noqa: F401 - a fixture
+
+PAYLOAD_MIB = 192
+
+
+def initiator(host: str) -> str:
+    return f"iqn.2008-11.org.linux-kvm:{host}"
+
+
+def only(*hosts: str) -> tgt.Served:
+    """What tgtd says when exactly these hosts may use a volume, and do."""
+    names = tuple(sorted(map(initiator, hosts)))
+    return tgt.Served(names, names)
+
+
+@pytest.fixture
+def volume(lab: Any) -> Iterator[str]:
+    """An empty volume of 1 GiB; its deletion shows that nobody has a right to it any more."""
+    made = seed.manage(lab.layout, "volume", "create", "--name", "data", "--size-gib", "1")
+    yield made
+    scenario.delete_all(lab, scenario.Client(lab))
+    seed.manage(lab.layout, "volume", "delete", made)
+
+
+@pytest.fixture
+def server(lab: Any, client: Any, volume: str, boot: Callable[..., Any]) -> Any:
+    """A server on compute1 that writes to its own disk and to the volume."""
+    booted = boot()
+    lab.nova("volume-attach", booted.name, volume)
+    scenario.wait_for_status(client, booted.id, "ACTIVE", 60)
+    booted.guest.write_to_volume()
+    return booted
+
+
+class Watch:
+    """Everything that tgtd said of a volume meanwhile, each once, in order."""
+
+    def __init__(self, lab: Any, volume: str) -> None:
+        self.seen: list[tgt.Served] = []
+        self._lab, self._volume = lab, volume
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def allowed(self) -> list[tuple[str, ...]]:
+        """Who was let in, one after the other."""
+        names = [served.allowed for served in self.seen]
+        return [each for number, each in enumerate(names) if number == 0 or each != names[number - 1]]
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            served = tgt.served(self._lab.layout, self._volume)
+            if not self.seen or self.seen[-1] != served:
+                self.seen.append(served)
+
+
+def assert_whole(server: Any) -> None:
+    """No record is missing on either disk, and both are written to."""
+    now = server.guest.wait()
+    server.guest.wait_for_record(now["record"] + 20)
+    server.guest.wait_for_record(now["record2"] + 20, volume=True)
+    assert server.guest.verify().is_whole
+    assert server.guest.verify(volume=True).is_whole
+
+
+def test_a_guest_writes_to_its_disk_and_its_volume_while_it_moves(lab: Any, client: Any, server: Any, volume: str) -> None:
+    before = server.guest.status()
+    assert tgt.served(lab.layout, volume) == only("compute1")
+
+    with Watch(lab, volume) as watch:
+        lab.nova("live-migration", "--block-migrate", server.name, "compute2")
+        migration = scenario.wait_for_end(client, server.id, 120)
+
+    assert (migration["status"], client.server(server.id)[HOST]) == ("completed", "compute2")
+    one, two = initiator("compute1"), initiator("compute2")
+    assert watch.allowed == [(one,), (one, two), (two,)]
+    assert {name for served in watch.seen for name in served.logged_in} == {one, two}
+    assert tgt.served(lab.layout, volume) == only("compute2")
+    assert guest.uptime_went_on(before, server.guest.status())
+    assert_whole(server)
+    copied = lab.run("compute2", ["find", server.folder, "-type", "f"]).stdout.split()
+    assert sorted(copied) == [f"{server.folder}/console.log", server.disk], "the volume was not copied"
+
+    last = server.guest.status()["record2"]
+    lab.nova("reboot", "--hard", server.name)  # what the destination has defined is what it starts
+    scenario.wait_for_status(client, server.id, "ACTIVE", 60)
+    server.guest.wait()
+    server.guest.write_to_volume()
+    assert server.guest.status()["record2"] >= last
+    assert tgt.served(lab.layout, volume) == only("compute2")
+
+    lab.nova("volume-detach", server.name, volume)
+    wait_until(lambda: tgt.served(lab.layout, volume) == tgt.Served(), 60, "tgtd serves the volume no more")
+    scenario.wait_for_status(client, server.id, "ACTIVE", 30)
+    assert client.request("GET", f"/servers/{server.id}/os-volume_attachments") == {"volumeAttachments": []}
+    assert "vdb" not in lab.run("compute2", ["virsh", "domblklist", server.domain]).stdout
+    assert "vdb" not in lab.run("compute2", ["virsh", "dumpxml", "--inactive", server.domain]).stdout
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_roll_back_leaves_the_destination_without_a_right(lab: Any, client: Any, server: Any, volume: str) -> None:
+    server.guest.write_payload(PAYLOAD_MIB)
+    before = server.guest.status()
+
+    begin(lab, client, server, "compute2")
+    assert tgt.served(lab.layout, volume) == only("compute1", "compute2")
+    lab.run("compute2", ["sh", "-c", f"kill -9 $(cat /run/libvirt/qemu/{server.domain}.pid)"])
+    migration = scenario.wait_for_end(client, server.id, 60)
+
+    assert migration["status"] == "failed"
+    assert tgt.served(lab.layout, volume) == only("compute1")
+    scenario.wait_for_status(client, server.id, "ACTIVE", 30)
+    assert client.server(server.id)[HOST] == "compute1"
+    assert guest.uptime_went_on(before, server.guest.status())
+    assert_whole(server)
+    assert scenario.leftovers(lab, "compute2", server) == []
+
+
+def test_only_an_initiator_that_has_a_right_gets_in(lab: Any, server: Any, volume: str) -> None:
+    target = f"portal={lab.layout.controller.management_ip}:3260,target=iqn.2026-11.org.nova-blockmigrate:volume-{volume}"
+    image = f"driver=iscsi,transport=tcp,{target},lun=1,initiator-name={initiator('compute2')}"
+
+    tried = lab.run("compute2", ["qemu-img", "info", "--image-opts", image], check=False, timeout_s=30)
+
+    assert tried.returncode != 0
+    assert "Failed to log in to target" in tried.stderr
+
+
+def test_a_target_daemon_that_was_restarted_serves_again_and_no_record_is_lost(lab: Any, server: Any, volume: str) -> None:
+    lab.kill("controller", tgt.DAEMON, signal.SIGKILL)
+    lab.start("controller", tgt.DAEMON)
+
+    wait_until(lambda: tgt.served(lab.layout, volume) == only("compute1"), 60, "tgtd serves the volume again, to the same host")
+    assert_whole(server)

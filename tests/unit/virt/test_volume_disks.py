@@ -1,0 +1,54 @@
+"""Volumes in domain XML."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from lxml import etree
+
+from nova_blockmigrate.exceptions import StorageError
+from nova_blockmigrate.objects import VolumeConnection
+from nova_blockmigrate.virt.libvirt import volumes
+
+DATA = {"target_iqn": "iqn.t:v1", "target_portal": "192.0.2.9:3260", "target_lun": 1}
+HERE = VolumeConnection("6e783272-31b5-4fdc-8828-2b8892daab39", "a1", "compute1", "vdb", "iscsi", DATA)
+THERE = dataclasses.replace(HERE, attachment_id="a2", host="compute2", data={**DATA, "target_portal": "[2001:db8::9]:3261"})
+LOCAL = "<disk type='file' device='disk'><source file='/i/disk'/><target dev='vda' bus='virtio'/></disk>"
+
+
+def domain() -> str:
+    address = "<address type='pci' slot='0x07'/>"
+    disk = volumes.disk_xml(HERE, "iqn.x:compute1").replace("</disk>", f"{address}</disk>")
+    return f"<domain><name>n</name><devices>{LOCAL}{disk}</devices></domain>"
+
+
+def test_the_disk_says_where_the_volume_is_and_who_asks() -> None:
+    disk = etree.fromstring(volumes.disk_xml(HERE, "iqn.x:compute1"))
+    assert disk.find("source").attrib == {"protocol": "iscsi", "name": "iqn.t:v1/1"}
+    assert dict(disk.find("source/host").attrib) == {"name": "192.0.2.9", "port": "3260"}
+    assert disk.find("source/initiator/iqn").get("name") == "iqn.x:compute1"
+    assert (disk.find("target").get("dev"), disk.findtext("serial")) == ("vdb", HERE.volume_id)
+    assert disk.find("driver").get("cache") == "none"
+
+
+def test_on_another_host_only_the_way_to_the_volume_is_another() -> None:
+    before, after = etree.fromstring(domain()), etree.fromstring(volumes.with_volumes(domain(), [THERE], "iqn.x:compute2"))
+    disk = after.findall("devices/disk")[1]
+    assert disk.find("source/initiator/iqn").get("name") == "iqn.x:compute2"
+    assert dict(disk.find("source/host").attrib) == {"name": "2001:db8::9", "port": "3261"}
+    for tree in (before, after):
+        for source in tree.findall("devices/disk/source[@protocol]"):
+            source.getparent().remove(source)
+    assert etree.tostring(before) == etree.tostring(after)
+
+
+def test_a_guest_that_lacks_one_of_its_volumes_is_not_prepared() -> None:
+    with pytest.raises(StorageError, match="no disk of that serial number"):
+        volumes.with_volumes(f"<domain><devices>{LOCAL}</devices></domain>", [THERE], "iqn.x:compute2")
+
+
+@pytest.mark.parametrize("change", [{"protocol": "rbd"}, {"data": {"target_iqn": "iqn.t:v1"}}])
+def test_what_qemu_cannot_reach_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(StorageError, match="speaks iscsi only"):
+        volumes.disk_xml(dataclasses.replace(HERE, **change), "iqn.x:compute1")  # type: ignore[arg-type]
