@@ -59,6 +59,11 @@ class Jobs:
                 del self._jobs[key]
         return job.report
 
+    def is_busy(self, uuid: str) -> bool:
+        """Whether any job of a server or migration runs, or has an end that nobody has heard of."""
+        with self._lock:
+            return any(key[0] == uuid for key in self._jobs)
+
     def is_running(self, key: Key) -> bool:
         with self._lock:
             job = self._jobs.get(key)

@@ -121,7 +121,7 @@ class ComputeManager:
             case "stop":
                 work = functools.partial(driver.power_off, server, self._conf.shutdown_timeout)
             case "reboot":
-                work = functools.partial(driver.reboot, server, arguments.get("type") == "HARD")
+                work = functools.partial(driver.reboot, server, bool(arguments.get("hard")))
             case "attach_volume" | "detach_volume":
                 connection = from_primitive(VolumeConnection, arguments["connection"])
                 work = functools.partial(getattr(driver, job), server, connection)

@@ -18,7 +18,7 @@ from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import DESTINATION, MigrationJobs
 from nova_blockmigrate.context import RequestContext, service_context
-from nova_blockmigrate.objects import HostResources, MigrationPlan, MigrationStatus, from_primitive, to_primitive
+from nova_blockmigrate.objects import HostResources, MigrationPlan, MigrationStatus, PowerState, from_primitive, to_primitive
 from nova_blockmigrate.virt.driver import ComputeDriver
 
 LOG = log.getLogger(__name__)
@@ -45,6 +45,7 @@ class Reporter:
         self._migrations = migrations
         self._interval_s = float(conf.report_interval)
         self._conductors = rpc.client(conf, rpc.CONDUCTOR_TOPIC)
+        self._seen: dict[str, PowerState] = {}
         self._heard: bool | None = None
         """Whether the last report was answered; None before the first."""
 
@@ -54,7 +55,7 @@ class Reporter:
         context = service_context()
         try:
             resources = concurrency.run_native(self._driver.get_available_resource)
-            over = self._report(context, resources)
+            over = self._report(context, resources, self._steady_states())
         except (*rpc.UNANSWERED, exceptions.BlockMigrateError) as error:
             if self._heard is not False:
                 LOG.warning("No report of %s reached a conductor: %s", self._host, error)
@@ -67,11 +68,24 @@ class Reporter:
             self._clear(context, migration_uuid, MigrationStatus(status))
         return self._interval_s
 
-    def _report(self, context: RequestContext, resources: HostResources) -> dict[str, str]:
+    def _steady_states(self) -> dict[str, PowerState]:
+        """Power states of the guests to which nothing is being done here, and that were the same at the last look."""
+        moving = {record.kept("plan")["server"]["uuid"] for record in self._records.all().values() if record.kept("plan")}
+        found = concurrency.run_native(self._driver.get_power_states)
+        seen = {uuid: state for uuid, state in found.items() if uuid not in moving and not self._jobs.is_busy(uuid)}
+        steady = {uuid: state for uuid, state in seen.items() if self._seen.get(uuid) is state}
+        self._seen = seen
+        return steady
+
+    def _report(self, context: RequestContext, resources: HostResources, steady: dict[str, PowerState]) -> dict[str, str]:
         # without a conductor's queue on the broker a call is lost: while none was heard, do not wait long for an answer
         client = self._conductors.prepare(timeout=ANSWER_TIME_S if self._heard else FIRST_ANSWER_TIME_S)
         answer: dict[str, str] = client.call(
-            context, "report_host", resources=to_primitive(resources), migration_uuids=list(self._records.all())
+            context,
+            "report_host",
+            resources=to_primitive(resources),
+            migration_uuids=list(self._records.all()),
+            power_states={uuid: int(state) for uuid, state in steady.items()},
         )
         return answer
 

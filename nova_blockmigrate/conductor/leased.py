@@ -23,7 +23,7 @@ from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, instances, migrations
 from nova_blockmigrate.objects import MigrationPlan, StepReport
 
-JOB_WAIT_S = 10.0
+JOB_WAIT_S = 2.0
 Columns = dict[str, Any]
 
 

@@ -9,24 +9,33 @@ from oslo_config import cfg
 from nova_blockmigrate import concurrency
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import dry_run
+from nova_blockmigrate.conductor.power_states import take_in
 from nova_blockmigrate.conductor.runner import MigrationRunner
+from nova_blockmigrate.conductor.server_runner import ServerRunner
 from nova_blockmigrate.conductor.servers import ServerTasks
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import compute_nodes, migrations, services
-from nova_blockmigrate.objects import HostResources, MigrationStatus, from_primitive
+from nova_blockmigrate.objects import HostResources, MigrationStatus, PowerState, from_primitive
 
 
 class ConductorManager:
     """Endpoint of the topic that all conductors share."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, runner: MigrationRunner, servers: ServerTasks, computes: ComputeAPI, volumes: ServerVolumes
+        self,
+        conf: cfg.ConfigOpts,
+        runner: MigrationRunner,
+        servers: ServerTasks,
+        server_runner: ServerRunner,
+        computes: ComputeAPI,
+        volumes: ServerVolumes,
     ) -> None:
         self._conf = conf
         self._runner = runner
         self._servers = servers
+        self._server_runner = server_runner
         self._computes = computes
         self._volumes = volumes
 
@@ -68,14 +77,9 @@ class ConductorManager:
 
     # --- servers ----------------------------------------------------------------------------------------------------
 
-    def build_server(self, context: RequestContext, server_uuid: str) -> None:
-        concurrency.spawn("build", self._servers.build, context, server_uuid)
-
-    def delete_server(self, context: RequestContext, server_uuid: str) -> None:
-        concurrency.spawn("delete", self._servers.delete, context, server_uuid)
-
-    def server_action(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
-        concurrency.spawn(action, self._servers.act, context, server_uuid, action, arguments)
+    def run_server_task(self, context: RequestContext, server_uuid: str) -> None:
+        """Do what is to be done to a server, if no conductor does."""
+        self._server_runner.start(server_uuid)
 
     def get_console_output(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
         return self._servers.console(context, server_uuid, max_bytes)
@@ -94,10 +98,18 @@ class ConductorManager:
 
     # --- hosts ------------------------------------------------------------------------------------------------------
 
-    def report_host(self, context: RequestContext, resources: dict[str, Any], migration_uuids: list[str]) -> dict[str, str]:
+    def report_host(
+        self,
+        context: RequestContext,
+        resources: dict[str, Any],
+        migration_uuids: list[str],
+        power_states: dict[str, int] | None = None,
+    ) -> dict[str, str]:
         """A host lives. Returns those of the migrations it names that are over, with their final status."""
         typed = from_primitive(HostResources, resources)
         with session.writer() as db:
             services.report(db, typed.host, compute_nodes.COMPUTE_BINARY, models.utcnow())
             compute_nodes.report(db, typed)
+            found = {uuid: PowerState(state) for uuid, state in (power_states or {}).items()}
+            take_in(db, typed.host, found, models.utcnow())
             return migrations.final_statuses(db, migration_uuids)

@@ -46,15 +46,9 @@ class ConductorAPI:
         )
         return report
 
-    def build_server(self, context: RequestContext, server_uuid: str) -> None:
-        self._client.cast(context, "build_server", server_uuid=server_uuid)
-
-    def delete_server(self, context: RequestContext, server_uuid: str) -> None:
-        self._client.cast(context, "delete_server", server_uuid=server_uuid)
-
-    def server_action(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
-        """`action`: start, stop, reboot, pause, unpause, suspend or resume."""
-        self._client.cast(context, "server_action", server_uuid=server_uuid, action=action, arguments=arguments)
+    def run_server_task(self, context: RequestContext, server_uuid: str) -> None:
+        """Have a conductor do what the server's row in `server_tasks` says. A lost message only delays it."""
+        self._client.cast(context, "run_server_task", server_uuid=server_uuid)
 
     def look_at_volume(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:
         """{"problem": why the volume cannot be had, "disks": names of the disks that the server has}

@@ -8,6 +8,7 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log
+from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
@@ -16,7 +17,7 @@ from nova_blockmigrate.conductor.settings import candidates, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, compute_nodes, instances, networks
+from nova_blockmigrate.db.queries import actions, compute_nodes, instances, networks, server_tasks
 from nova_blockmigrate.objects import PowerState, StepReport, TaskState, VmState, to_primitive
 
 LOG = log.getLogger(__name__)
@@ -42,6 +43,16 @@ class ServerTasks:
     computes: ComputeAPI
     stopping: threading.Event
     volumes: ServerVolumes
+
+    def do(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
+        """Begin an action, or go on with one that another conductor began."""
+        match action:
+            case "build":
+                self.build(context, server_uuid)
+            case "delete":
+                self.delete(context, server_uuid)
+            case _:
+                self.act(context, server_uuid, action, arguments)
 
     def build(self, context: RequestContext, server_uuid: str) -> None:
         """Choose a host and have the server made there; ends active, or in error with a fault that says why."""
@@ -78,6 +89,7 @@ class ServerTasks:
         with session.writer() as db:
             actions.end_open_events(db, server_uuid, context.request_id, "Success")
             actions.finish(db, server_uuid, context.request_id)
+            server_tasks.end(db, server_uuid, context.request_id)
             networks.release_ports(db, instance.id)
             instances.mark_deleted(db, server_uuid)
         LOG.info("[server %s] deleted", server_uuid)
@@ -111,6 +123,8 @@ class ServerTasks:
         """
         with session.writer() as db:
             instance = instances.get(db, server_uuid)
+            if instance.host is not None:  # another conductor chose it, and may have begun there
+                return instance
             known = candidates(self.conf, db, models.utcnow())
             ranked = scheduler.rank(known, instance.memory_mib)
             host = instance.requested_host or (ranked[0] if ranked else None)
@@ -136,13 +150,18 @@ class ServerTasks:
 
     def _succeed(self, context: RequestContext, server_uuid: str, **values: Any) -> None:
         with session.writer() as db:
-            instances.update(db, server_uuid, task_state=None, fault=None, **values)
+            instances.update(db, server_uuid, fault=None, **values, **self._ended(db, context, server_uuid))
             actions.end_open_events(db, server_uuid, context.request_id, "Success")
             actions.finish(db, server_uuid, context.request_id)
+
+    @staticmethod
+    def _ended(db: orm.Session, context: RequestContext, server_uuid: str) -> dict[str, None]:
+        """The task is done: what that sets. Nothing, when it was replaced meanwhile: a server may be deleted at any time."""
+        return {"task_state": None} if server_tasks.end(db, server_uuid, context.request_id) else {}
 
     def _fail(self, context: RequestContext, server_uuid: str, reason: str, **values: Any) -> None:
         fault = {"code": 500, "created": models.utcnow().isoformat() + "Z", "message": reason}
         with session.writer() as db:
-            instances.update(db, server_uuid, task_state=None, fault=fault, **values)
+            instances.update(db, server_uuid, fault=fault, **values, **self._ended(db, context, server_uuid))
             actions.end_open_events(db, server_uuid, context.request_id, "Error", reason)
             actions.finish(db, server_uuid, context.request_id, reason)

@@ -15,6 +15,7 @@ from nova_blockmigrate.conductor import identity
 from nova_blockmigrate.conductor.leased import Surroundings
 from nova_blockmigrate.conductor.manager import ConductorManager
 from nova_blockmigrate.conductor.runner import MigrationRunner
+from nova_blockmigrate.conductor.server_runner import ServerRunner
 from nova_blockmigrate.conductor.servers import ServerTasks
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.db import models, session
@@ -31,6 +32,7 @@ class ConductorService:
         self._conf = conf
         self._stopping = threading.Event()
         self._runner: MigrationRunner | None = None
+        self._server_runner: ServerRunner | None = None
         self._server: oslo_messaging.MessageHandlingServer | None = None
         self._periodic: list[loopingcall.FixedIntervalLoopingCall] = []
 
@@ -42,13 +44,15 @@ class ConductorService:
         surroundings = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition(), volumes)
         runner = self._runner = MigrationRunner(surroundings)
         servers = ServerTasks(self._conf, computes, self._stopping, volumes)
-        manager = ConductorManager(self._conf, runner, servers, computes, volumes)
+        server_runner = self._server_runner = ServerRunner(self._conf, owner, servers)
+        manager = ConductorManager(self._conf, runner, servers, server_runner, computes, volumes)
         self._server = rpc.server(self._conf, rpc.CONDUCTOR_TOPIC, self._conf.host, manager)
         self._server.start()
-        runner.take_after_restart()
         self._every(self._conf.report_interval, self._report)
-        self._every(self._conf.conductor.lease_time / 3, runner.renew)
-        self._every(self._conf.conductor.takeover_interval, runner.take_over)
+        for each in (runner, server_runner):
+            each.take_after_restart()
+            self._every(self._conf.conductor.lease_time / 3, each.renew)
+            self._every(self._conf.conductor.takeover_interval, each.take_over)
         self._every(self._conf.volume.watch_interval, volumes.watch)
         LOG.info("Conductor %s is ready", owner)
 
@@ -58,8 +62,9 @@ class ConductorService:
             self._server.stop()
         for call in self._periodic:
             call.stop()
-        if self._runner is not None:
-            self._runner.give_up()
+        for runner in (self._runner, self._server_runner):
+            if runner is not None:
+                runner.give_up()
         if self._server is not None:
             self._server.wait()
 

@@ -251,6 +251,21 @@ class VolumeAttachment(Base, Timestamps):
     """What the backend says of the way to the volume."""
 
 
+class ServerTask(Base, Timestamps):
+    """What is to be done to a server, or being done, other than moving it."""
+
+    __tablename__ = "server_tasks"
+
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    instance_uuid: orm.Mapped[str] = orm.mapped_column(sa.String(36), unique=True)
+    action: orm.Mapped[str]
+    arguments: orm.Mapped[dict[str, Any]] = orm.mapped_column(default=dict)
+    request_id: orm.Mapped[str]
+    owner: orm.Mapped[str | None]
+    """Conductor that does it, until the lease expires."""
+    lease_expires_at: orm.Mapped[datetime.datetime | None]
+
+
 class InstanceAction(Base, Timestamps):
     """One request on a server, as `os-instance-actions` lists it."""
 

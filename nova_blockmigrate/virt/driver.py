@@ -114,6 +114,10 @@ class ComputeDriver(abc.ABC):
     def list_instance_uuids(self) -> list[str]:
         """UUIDs of all guests the hypervisor knows, running or not."""
 
+    @abc.abstractmethod
+    def get_power_states(self) -> dict[str, PowerState]:
+        """Of all guests the hypervisor knows, by their UUIDs."""
+
     # --- a guest ----------------------------------------------------------------------------------------------------
 
     @abc.abstractmethod

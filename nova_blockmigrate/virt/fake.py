@@ -91,6 +91,10 @@ class FakeDriver(ComputeDriver):
         with self._at("list_instance_uuids"):
             return list(self.host.copies)
 
+    def get_power_states(self) -> dict[str, PowerState]:
+        with self._at("get_power_states"):
+            return {uuid: copy.power_state for uuid, copy in self.host.copies.items()}
+
     # --- a guest ----------------------------------------------------------------------------------------------------
 
     def spawn(self, server: Server, ledger: Ledger) -> None:

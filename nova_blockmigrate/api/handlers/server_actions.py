@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from nova_blockmigrate import exceptions, policies
@@ -30,12 +29,8 @@ def _power_action(key: str, name: str, policy: str, task_state: TaskState, vm_st
     @action(key, policy=policy, body=schemas.plain(key))
     def perform(request: Request, server: Instance) -> None:
         with session.writer() as db:
-            begin(db, request, server, name, task_state=task_state, vm_states=vm_states)
-        send(request, server, name, _cast(request, server, name, {}))
-
-
-def _cast(request: Request, server: Instance, name: str, arguments: dict[str, Any]) -> Callable[[], None]:
-    return lambda: request.conductor.server_action(request.context, server.uuid, name, arguments)
+            begin(db, request, server, name, task_state=task_state, vm_states=vm_states, arguments={})
+        send(request, server, name)
 
 
 _power_action("os-start", "start", policies.SERVERS_START, TaskState.POWERING_ON, (VmState.STOPPED,))
@@ -52,8 +47,9 @@ def reboot(request: Request, server: Instance) -> None:
     anything_but_building = (VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED, VmState.ERROR)
     with session.writer() as db:
         vm_states = anything_but_building if hard else (VmState.ACTIVE,)
-        begin(db, request, server, "reboot", task_state=TaskState.REBOOTING, vm_states=vm_states)
-    send(request, server, "reboot", _cast(request, server, "reboot", {"hard": hard}))
+        task_state, arguments = TaskState.REBOOTING, {"hard": hard}
+        begin(db, request, server, "reboot", task_state=task_state, vm_states=vm_states, arguments=arguments)
+    send(request, server, "reboot")
 
 
 @action("lock", policy=policies.LOCK, body=schemas.LOCK)

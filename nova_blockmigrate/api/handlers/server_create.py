@@ -20,7 +20,7 @@ from nova_blockmigrate.api.schemas import servers as schemas
 from nova_blockmigrate.api.views import servers as views
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, utcnow
-from nova_blockmigrate.db.queries import actions, compute_nodes, flavors, images, instances, networks
+from nova_blockmigrate.db.queries import actions, compute_nodes, flavors, images, instances, networks, server_tasks
 from nova_blockmigrate.objects import TaskState, VmState
 
 _MOST_AT_ONCE = 100
@@ -169,6 +169,7 @@ def _insert(db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wa
         networks.allocate_port(db, network.id, server.id)
     db.refresh(server)
     record(db, request, server, "create")
+    server_tasks.put(db, server.uuid, "build", {}, request.context.request_id)
     return server
 
 
@@ -181,12 +182,14 @@ def host_name(name: str, uuid: str) -> str:
 def _build(request: Request, server: Instance) -> None:
     """Tell a conductor; if none can be told, the server says so as Nova's do: status ERROR and a fault."""
     try:
-        request.conductor.build_server(request.context, server.uuid)
+        request.conductor.run_server_task(request.context, server.uuid)
     except BROKER_ERRORS as error:
         LOG.warning("Server %s could not be sent to a conductor: %s", server.uuid, error)
         now = utcnow()
         message = "No conductor could be reached: check the message broker and nova-blockmigrate-conductor."
         fault = {"code": 503, "created": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "message": message}
         with session.writer() as db:
+            if not server_tasks.end(db, server.uuid, request.context.request_id):
+                return  # a conductor found it, and did it
             instances.update(db, server.uuid, vm_state=VmState.ERROR.value, task_state=None, fault=fault)
             actions.finish(db, server.uuid, request.context.request_id, message)

@@ -72,8 +72,8 @@ def update(request: Request, server: Instance) -> dict[str, Any]:
 def delete(request: Request, server: Instance) -> None:
     others = [state.value for state in TaskState if state is not TaskState.MIGRATING]
     with session.writer() as db:
-        begin(db, request, server, "delete", expected=[None, *others], task_state=TaskState.DELETING)
-    send(request, server, "delete", lambda: request.conductor.delete_server(request.context, server.uuid))
+        begin(db, request, server, "delete", expected=[None, *others], task_state=TaskState.DELETING, arguments={})
+    send(request, server, "delete")
 
 
 def _search(request: Request) -> tuple[list[Instance], dict[str, Any]]:

@@ -120,6 +120,9 @@ class LibvirtDriver(ComputeDriver):
         with self.host.errors("list domains"):
             return [domain.UUIDString() for domain in self.host.connection().listAllDomains()]
 
+    def get_power_states(self) -> dict[str, PowerState]:
+        return resources.power_states(self.host)
+
     # --- a guest ----------------------------------------------------------------------------------------------------
 
     def spawn(self, server: Server, ledger: Ledger) -> None:

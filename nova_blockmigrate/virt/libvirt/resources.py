@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -13,8 +14,9 @@ import libvirt
 from lxml import etree
 
 from nova_blockmigrate.exceptions import HypervisorError
-from nova_blockmigrate.objects import HostResources
+from nova_blockmigrate.objects import HostResources, PowerState
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.observe import power_state
 
 GIB = 1024**3
 ARCH = os.uname().machine
@@ -110,6 +112,17 @@ def measure(host: Host, capabilities: Capabilities, name: str, host_ip: str, ins
         cpu_info=capabilities.cpu_info(),
         uptime=_uptime(),
     )
+
+
+def power_states(host: Host) -> dict[str, PowerState]:
+    """Nova's power states of all domains, by their UUIDs; one that ends meanwhile is left out."""
+    found = {}
+    with host.errors("list domains"):
+        domains = host.connection().listAllDomains()
+    for domain in domains:
+        with contextlib.suppress(libvirt.libvirtError):
+            found[domain.UUIDString()] = power_state(*domain.state())
+    return found
 
 
 def _vcpus(domain: Any) -> int:

@@ -16,7 +16,7 @@ from nova_blockmigrate import conf as configuration
 from nova_blockmigrate import objects
 from nova_blockmigrate.api import application, auth
 from nova_blockmigrate.db import models, schema, session
-from nova_blockmigrate.db.queries import compute_nodes, flavors, images, instances, migrations, services
+from nova_blockmigrate.db.queries import compute_nodes, flavors, images, instances, migrations, server_tasks, services
 
 
 class RecordingConductor:
@@ -137,6 +137,13 @@ def make_migration(server: models.Instance, status: str = "running", **values: A
         return migrations.create(
             db, **(defaults | dict(status=status, user_id="joe", project_id="demo", request_id="req-1") | values)
         )
+
+
+def task(server: models.Instance) -> tuple[str, dict[str, Any]] | None:
+    """What a conductor is to do to a server, as the database has it."""
+    with session.reader() as db:
+        found = server_tasks.find(db, server.uuid)
+    return (found.action, found.arguments) if found is not None else None
 
 
 def stored(server: models.Instance) -> models.Instance:

@@ -14,7 +14,7 @@ from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.models import Flavor, Image, Instance
 from nova_blockmigrate.db.queries import actions, instances, networks
 from nova_blockmigrate.objects import TaskState, VmState
-from tests.unit.api.conftest import Api, make_migration, make_server, stored
+from tests.unit.api.conftest import Api, make_migration, make_server, stored, task
 
 
 def names(answer: dict[str, Any]) -> list[str]:
@@ -126,7 +126,7 @@ def test_create_makes_a_row_and_tells_the_conductor(api: Api, hosts: None, flavo
         "qcow2",
     )
     assert made.flavor["name"] == "m1.tiny"
-    assert api.conductor.calls == [("build_server", made.uuid)]
+    assert api.conductor.calls == [("run_server_task", made.uuid)]
     assert answer.headers["Location"].endswith(made.uuid)
     assert api.get(f"/servers/{made.uuid}")["server"]["status"] == "BUILD"
 
@@ -215,7 +215,7 @@ def test_delete(api: Api, server: Instance) -> None:
     assert api.request("DELETE", f"/servers/{server.uuid}", user="joe").status_code == 204
     assert stored(server).task_state == "deleting"
     assert api.request("DELETE", f"/servers/{server.uuid}").status_code == 204
-    assert api.conductor.calls == [("delete_server", server.uuid)] * 2
+    assert api.conductor.calls == [("run_server_task", server.uuid)] * 2
 
 
 def test_server_in_migration_is_not_deleted(api: Api, hosts: None) -> None:
@@ -239,7 +239,8 @@ def test_actions_take_the_server_once(api: Api, hosts: None, key: str, vm_state:
     assert api.act(server, {key: None}, user="joe").status_code == 202
     assert api.act(server, {key: None}, user="joe").status_code == 409
     assert stored(server).task_state == task_state
-    assert api.conductor.calls == [("server_action", server.uuid, call, {})]
+    assert api.conductor.calls == [("run_server_task", server.uuid)]
+    assert task(server) == (call, {})
     wrong = make_server(vm_state="stopped" if vm_state != "stopped" else "active")
     assert api.act(wrong, {key: None}).status_code == 409
     assert api.act(server, {key: None}, user="reader").status_code == 403
@@ -249,7 +250,7 @@ def test_action_that_cannot_be_sent_is_taken_back(api: Api, server: Instance) ->
     api.conductor.error = oslo_messaging.MessageDeliveryFailure("away")
     answer = api.act(server, {"os-stop": None})
     assert answer.status_code == 503 and "conductor" in answer.json["serviceUnavailable"]["message"]
-    assert stored(server).task_state is None
+    assert stored(server).task_state is None and task(server) is None
     with session.reader() as db:
         assert actions.get(db, server.uuid, answer.headers["x-openstack-request-id"]).message is not None
 
@@ -258,7 +259,8 @@ def test_reboot(api: Api, hosts: None) -> None:
     stopped = make_server(vm_state="stopped")
     assert api.act(stopped, {"reboot": {"type": "SOFT"}}).status_code == 409
     assert api.act(stopped, {"reboot": {"type": "HARD"}}).status_code == 202
-    assert api.conductor.calls == [("server_action", stopped.uuid, "reboot", {"hard": True})]
+    assert api.conductor.calls == [("run_server_task", stopped.uuid)]
+    assert task(stopped) == ("reboot", {"hard": True})
     assert api.act(stopped, {"reboot": {"type": "WARM"}}).status_code == 400
 
 
