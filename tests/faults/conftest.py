@@ -75,3 +75,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         else:
             terminalreporter.write_line(f"doc/ is left as it is: {len(results)} of {len(CASES)} cases were played")
     terminalreporter.write_line(matrix.summary(results))
+    if summary := os.environ.get("NBM_FAULTS_SUMMARY"):
+        pathlib.Path(summary).write_text(matrix.summary(results) + "\n")

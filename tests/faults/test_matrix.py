@@ -15,18 +15,21 @@ LOGS = pathlib.Path(__file__).parents[2] / ".cache/faults"
 def test_holds(stage: Any, results: list[Any], case: Any) -> None:
     from faultkit import runner
 
+    stage.use(case.database)
     result = runner.play(stage, case)
     results.append(result)
     if not result.held:
-        kept = keep_logs(stage, case.name)
-        stage.rebuild()
         reasons = "\n".join(map(str, result.violations)) or result.trouble
+        kept = keep_logs(stage, case.name, reasons)
+        stage.rebuild()
         pytest.fail(f"{reasons}\n(logs of the laboratory: {kept})", pytrace=False)
 
 
-def keep_logs(stage: Any, name: str) -> pathlib.Path:
+def keep_logs(stage: Any, name: str, reasons: str) -> pathlib.Path:
     """The laboratory goes; what its services said stays."""
     folder = LOGS / name.replace(" ", "-")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(stage.lab.layout.logs, folder)
+    (folder / "verdict.txt").write_text(reasons + "\n")
+    stage.keep_traces(folder)
     return folder

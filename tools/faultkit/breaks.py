@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faultkit.stage import CONNECTION_ERRORS, Stage
+from faultkit.stage import CONNECTION_ERRORS, HOSTS, Stage
+from faultkit.world import query
+from labkit import machine, services
 from labkit.commands import wait_until
 from labkit.errors import LabError
-from labkit.layout import INSTANCES
+from labkit.layout import CONFIGURATION, INSTANCES, PRODUCT_STATE
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,33 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in list(folder.rglob("*")) if not path.is_dir())
 
 
+@dataclass(frozen=True)
+class KillOwner(Break):
+    """Of two conductors the one that runs the migration is killed, and stays away; the other one has to find out."""
+
+    def __str__(self) -> str:
+        return "kill -9 the one of two conductors that runs it"
+
+    def before(self, stage: Stage) -> None:
+        etc = stage.lab.layout.controller.folder / "etc"
+        first = (etc / "nova-blockmigrate.conf").read_text()
+        (etc / "second.conf").touch(mode=0o600)
+        (etc / "second.conf").write_text(first.replace("host = controller\n", "host = second\n"))
+        argv = [services.command("conductor"), "--config-file", f"{CONFIGURATION}/second.conf"]
+        environment = {"NOVA_BLOCKMIGRATE_BREAKPOINTS": f"{PRODUCT_STATE}/breakpoints"}
+        machine.start_daemon(stage.lab.layout, stage.lab.layout.controller, "second", argv, environment)
+        log = stage.lab.layout.log_of(stage.lab.layout.controller, "second")
+        wait_until(lambda: "is ready" in log.read_text(), 30, "the second conductor is ready")
+
+    def do(self, stage: Stage) -> None:
+        owner = query(stage, "SELECT owner FROM migrations ORDER BY id DESC LIMIT 1")[0][0]
+        stage.signal("second" if owner.startswith("second") else "conductor", signal.SIGKILL)
+
+    def after(self, stage: Stage) -> None:
+        stage.signal("second", signal.SIGKILL)
+        stage.start("conductor")
+
+
 _locks: list[sqlite3.Connection] = []
 
 
@@ -174,26 +203,37 @@ class LockDatabase(Break):
 
 @dataclass(frozen=True)
 class FillDisk(Break):
-    """The destination's instances lie on a small file system, which is filled to the last byte."""
+    """A host's instances lie on a small file system, which is filled to the last byte."""
 
-    room_mib: int = 160
+    role: str = "destination"
+    room_mib: int = 220
     """Enough for the checks to let the guest in."""
 
     def __str__(self) -> str:
-        return "fill destination's disk"
+        return f"fill {self.role}'s disk"
+
+    def prepare_stage(self, stage: Stage) -> None:
+        if self.role == "source":
+            stage.drop_guest()
+            self._mount(stage, HOSTS[0])
 
     def before(self, stage: Stage) -> None:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={self.room_mib}m", "faults", INSTANCES]
-        stage.lab.run(stage.destination, mount)
+        if self.role == "destination":
+            self._mount(stage, stage.destination)
+
+    def _mount(self, stage: Stage, host: str) -> None:
+        stage.lab.run(host, ["mount", "-t", "tmpfs", "-o", f"size={self.room_mib}m", "faults", INSTANCES])
 
     def do(self, stage: Stage) -> None:
-        stage.lab.run(stage.destination, ["sh", "-c", f"cat /dev/zero > {INSTANCES}/ballast"], check=False)
+        stage.lab.run(stage.host(self.role), ["sh", "-c", f"cat /dev/zero > {INSTANCES}/ballast"], check=False)
 
     def undo(self, stage: Stage) -> None:
-        stage.lab.run(stage.destination, ["rm", "-f", f"{INSTANCES}/ballast"])
+        stage.lab.run(stage.host(self.role), ["rm", "-f", f"{INSTANCES}/ballast"])
 
     def after(self, stage: Stage) -> None:
-        stage.lab.run(stage.destination, ["umount", "-l", INSTANCES])
+        if self.role == "source":
+            stage.drop_guest()
+        stage.lab.run(stage.host(self.role), ["umount", "-l", INSTANCES])
 
 
 @dataclass(frozen=True)
@@ -211,7 +251,7 @@ class Order(Break):
 
 @dataclass(frozen=True)
 class Wish(Break):
-    """A user wants something: abort, force complete, pause, delete."""
+    """A user wants something: abort, force complete."""
 
     wish: str
 
@@ -223,7 +263,6 @@ class Wish(Break):
         method, path, body = {
             "abort": ("DELETE", f"{server}/migrations/{migration}", None),
             "force complete": ("POST", f"{server}/migrations/{migration}/action", {"force_complete": None}),
-            "pause": ("POST", f"{server}/action", {"pause": None}),
         }[self.wish]
         stage.ask(lambda client: client.request(method, path, body))
 
@@ -241,17 +280,13 @@ class ForgetBases(Break):
 
 @dataclass(frozen=True)
 class LibvirtPause(Break):
-    """The guest is paused at the source behind our back, and goes on when the time is over."""
+    """The guest is paused behind our back, and nobody lets it go on."""
 
     def __str__(self) -> str:
         return "virsh suspend at the source"
 
     def do(self, stage: Stage) -> None:
-        stage.lab.run(stage.source, ["virsh", "suspend", stage.guest.domain], check=False)
-
-    def undo(self, stage: Stage) -> None:
-        for host in (stage.source, stage.destination):
-            stage.lab.run(host, ["virsh", "resume", stage.guest.domain], check=False)
+        stage.lab.run(stage.source, ["virsh", "suspend", stage.guest.domain])
 
 
 def wait_for_copying(stage: Stage, timeout_s: float = 40) -> None:

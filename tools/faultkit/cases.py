@@ -3,6 +3,7 @@
 Unless a case says otherwise the migration must complete: what only controls may die as often as it likes.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from faultkit.breaks import (
@@ -12,6 +13,8 @@ from faultkit.breaks import (
     ForgetBases,
     Freeze,
     Kill,
+    KillOwner,
+    LibvirtPause,
     LockDatabase,
     Order,
     Separate,
@@ -19,11 +22,13 @@ from faultkit.breaks import (
     Unplug,
     Wish,
 )
-from faultkit.checker import CANCELLED, COMPLETED, FAILED, Expected
+from faultkit.checker import CANCELLED, COMPLETED, ERROR, FAILED, Expected
 
 FAILS = Expected((FAILED,))
 EITHER = Expected((FAILED, COMPLETED))
 OFF = Expected((FAILED,), power="SHUTOFF")
+STOPPED = Expected((ERROR, FAILED, COMPLETED))
+"""A check fails, or the transfer does, or neither: whatever comes first."""
 CAUSE = Kill("destination qemu")
 """What sends a migration back."""
 CONTROL = Expected(control_plane_only=True)
@@ -46,11 +51,14 @@ class Case:
     """Done in mid-copy, to make the migration come to its point."""
     moves_meanwhile: bool = False
     """The guest must run on its destination before the parts are back."""
+    ends_meanwhile: bool = False
+    """The migration must be over before the parts are back."""
     held: bool = False
     """Whoever is at the point stays there until the parts are back."""
     in_every_run: bool = False
     """One of the dozen that every run of continuous integration plays."""
-    database: str = "sqlite"
+    database: str = ""
+    """What the laboratory runs on, as in its options: empty means SQLite."""
 
     @property
     def slow(self) -> bool:
@@ -105,6 +113,8 @@ CONTROL_PLANE = (
         cause=CAUSE,
     ),
     Case("conductor killed after the roll back", "conductor.undone", (Kill("conductor"),), 2, FAILS, cause=CAUSE),
+    Case("one of two conductors dies for good", "", (KillOwner(),), 0, CONTROL),
+    Case("one of two conductors dies in the queue", "conductor.queue.done", (KillOwner(),), 0, CONTROL),
     Case(
         "whole controller dies in mid-copy",
         "",
@@ -113,7 +123,7 @@ CONTROL_PLANE = (
         CONTROL,
         moves_meanwhile=True,
     ),
-    Case("rabbitmq killed in mid-copy", "", (Kill("rabbitmq"),), 15, CONTROL, moves_meanwhile=True, in_every_run=True),
+    Case("rabbitmq killed in mid-copy", "", (Kill("rabbitmq"),), 10, CONTROL, moves_meanwhile=True, in_every_run=True),
     Case("rabbitmq away for 90 s", "", (Kill("rabbitmq"),), 90, CONTROL, moves_meanwhile=True),
     Case("rabbitmq frozen in mid-copy", "", (Freeze("rabbitmq"),), 30, CONTROL, moves_meanwhile=True),
     Case("rabbitmq killed while preparing", "prepare.claimed", (Kill("rabbitmq"),), 5, CONTROL),
@@ -261,12 +271,16 @@ HYPERVISORS = (
     Case("destination QEMU frozen in mid-copy", "", (Freeze("destination qemu"),), 10, EITHER),
     Case("source host loses power in mid-copy", "", (Crash("source"),), 5, OFF),
     Case("destination host loses power in mid-copy", "", (Crash("destination"),), 5, FAILS),
+    Case("destination host stays away", "", (Crash("destination"),), 30, FAILS, ends_meanwhile=True),
+    Case("source libvirtd stopped in mid-copy", "", (Terminate("source libvirtd"),), 3, EITHER),
+    Case("destination libvirtd stopped in mid-copy", "", (Terminate("destination libvirtd"),), 3, EITHER),
     Case("source host loses power after the handover", "handover.resumed", (Crash("source"),), 5),
     Case("destination host loses power after the handover", "transfer.end", (Crash("destination"),), 5, Expected(power="SHUTOFF")),
 )
 
 NETWORKS = (
-    Case("hosts cut from each other in mid-copy", "", (Separate("source", "destination"),), 40, FAILS),
+    Case("hosts cut from each other in mid-copy", "", (Separate("source", "destination"),), 40, FAILS, ends_meanwhile=True),
+    Case("hosts cut from each other during the checks", "check_route.begin", (Separate("source", "destination"),), 10, STOPPED),
     Case(
         "hosts cut from each other shortly",
         "",
@@ -292,7 +306,7 @@ NETWORKS = (
     Case("hosts cut from each other at handover.fenced", "handover.fenced", (Separate("source", "destination"),), 15),
     Case("hosts cut from each other while cleaning", "clean_source.begin", (Separate("source", "destination"),), 10),
     Case("source unplugged in mid-copy", "", (Unplug("source"),), 20, FAILS),
-    Case("destination unplugged in mid-copy", "", (Unplug("destination"),), 20, FAILS),
+    Case("destination unplugged in mid-copy", "", (Unplug("destination"),), 20, FAILS, ends_meanwhile=True),
     Case("destination unplugged at handover.fenced", "handover.fenced", (Unplug("destination"),), 15),
     Case("source cut from the controller for 90 s", "", (Separate("source", "controller"),), 90, CONTROL, moves_meanwhile=True),
     Case(
@@ -331,8 +345,27 @@ GUESTS = (
     Case("aborted while preparing", "ledger.file.listed", (Wish("abort"),), 0, Expected((CANCELLED,))),
     Case("aborted after the point of no return", "handover.fenced", (Wish("abort"),), 0),
     Case("forced to complete in mid-copy", "", (Wish("force complete"),), 0),
+    Case("guest is paused in mid-copy", "", (LibvirtPause(),), 0, Expected((COMPLETED, FAILED), power="PAUSED")),
+    Case("source's disk fills up in mid-copy", "", (FillDisk("source"),), 5, EITHER),
     Case("destination's disk fills up in mid-copy", "", (FillDisk(),), 5, Expected((FAILED,), reason="space")),
     Case("destination's disk is full when it prepares", "prepare.claimed", (FillDisk(),), 5, Expected((FAILED,), reason="space")),
 )
 
-CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS)
+POSTGRESQL = tuple(
+    dataclasses.replace(case, database="postgresql")
+    for case in (
+        Case("postgresql killed in mid-copy", "", (Kill("postgresql"),), 15, CONTROL, moves_meanwhile=True),
+        Case("postgresql away for 90 s", "", (Kill("postgresql"),), 90, CONTROL, moves_meanwhile=True),
+        Case("postgresql frozen in mid-copy", "", (Freeze("postgresql"),), 20, CONTROL, moves_meanwhile=True),
+        Case("postgresql killed during the checks", "check_host.begin", (Kill("postgresql"),), 3, CONTROL),
+        Case("postgresql killed at the handover", "handover.complete", (Kill("postgresql"),), 5, CONTROL),
+        Case("postgresql killed before the record", "conductor.transfer.done", (Kill("postgresql"),), 5, CONTROL),
+        Case("postgresql killed while cleaning", "conductor.clean_source.done", (Kill("postgresql"),), 5, CONTROL),
+        Case("postgresql killed in a roll back", "conductor.undone", (Kill("postgresql"),), 5, FAILS, cause=CAUSE),
+        Case("conductor killed, on postgresql", "", (Kill("conductor"),), 2, CONTROL),
+        Case("one of two conductors dies for good, on postgresql", "", (KillOwner(),), 0, CONTROL),
+    )
+)
+
+CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS, *POSTGRESQL)
+"""Those on another database last: each change of it is another laboratory."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faultkit.checker import INVARIANTS
+from faultkit.points import POINTS
 from faultkit.runner import LIMIT_S, Result
 from labkit.layout import REPOSITORY
 
@@ -77,7 +78,8 @@ def document(results: Sequence[Result]) -> str:
     lines = troubles(results)
     if lines:
         text += "\nWhat did not hold\n=================\n\n" + "".join(f"- {line}\n" for line in lines)
-    return text
+    points = [["point", "reached by", "what is true there"], *([point.name, point.where, point.meaning] for point in POINTS)]
+    return text + "\nThe points\n==========\n\n" + _rst_table(points)
 
 
 def _rst_table(rows: list[list[str]]) -> str:

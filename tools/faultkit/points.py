@@ -9,8 +9,9 @@ from labkit.lab import Lab
 from labkit.layout import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY))
-from nova_blockmigrate.breakpoints import ARMED, BY_NAME, REACHED
+from nova_blockmigrate.breakpoints import ARMED, BY_NAME, POINTS, REACHED
 
+__all__ = ["BY_NAME", "POINTS", "Point", "clear_all"]
 ROLES = {"api": "controller", "conductor": "controller"}
 
 

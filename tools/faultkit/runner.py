@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from faultkit import breaks, checker, world
@@ -10,6 +11,7 @@ from faultkit.checker import Said, Setting, Violation
 from faultkit.points import Point
 from faultkit.stage import CONNECTION_ERRORS, Stage
 from labkit import scenario
+from labkit.commands import wait_until
 from labkit.errors import LabError
 from labkit.guest import Verdict
 from labkit.sampler import Sampler
@@ -19,7 +21,7 @@ REACH_LIMIT_S = 60.0
 LIMIT_S = 30.0
 """Seconds after the parts are back in which everything must be consistent."""
 MOVE_LIMIT_S = 60.0
-"""How long a guest may need to move while something is away that only controls: several times what it takes."""
+"""How long a guest may need to move, or a migration to end, while something is away: several times what it takes."""
 LOOK_LIMIT_S = 75.0
 """How long it is looked at, to tell how late what is late comes."""
 LOOK_INTERVAL_S = 0.3
@@ -149,15 +151,28 @@ def _request(stage: Stage) -> None:
 
 
 def _meanwhile(stage: Stage, case: Case, result: Result) -> None:
-    """While the part is away the guest must have moved, where the case says so."""
-    if not case.moves_meanwhile:
-        return
-    deadline = time.monotonic() + MOVE_LIMIT_S
-    while breaks.domains(stage, stage.destination).get(stage.guest.domain) != "running":
-        if time.monotonic() > deadline:
-            result.violations.append(Violation(8, f"the guest did not run on its destination within {MOVE_LIMIT_S:.0f} s"))
-            return
-        time.sleep(0.2)
+    """What must come to pass while the parts are away, where the case says so."""
+    if case.moves_meanwhile and not _comes_true(lambda: _runs_there(stage)):
+        result.violations.append(Violation(8, f"the guest did not run on its destination within {MOVE_LIMIT_S:.0f} s"))
+    if case.ends_meanwhile and not _comes_true(lambda: _is_over(stage)):
+        result.violations.append(Violation(5, f"the migration had no end within {MOVE_LIMIT_S:.0f} s"))
+
+
+def _runs_there(stage: Stage) -> bool:
+    return breaks.domains(stage, stage.destination).get(stage.guest.domain) == "running"
+
+
+def _is_over(stage: Stage) -> bool:
+    migration = stage.ask(lambda client: client.newest_migration(stage.guest.id))
+    return migration["status"] in scenario.FINAL_STATUSES
+
+
+def _comes_true(condition: Callable[[], bool]) -> bool:
+    try:
+        wait_until(condition, MOVE_LIMIT_S, "it comes true", interval_s=0.2)
+    except LabError:
+        return False
+    return True
 
 
 def _settle(stage: Stage, case: Case, setting: Setting, result: Result, back_at: float) -> None:

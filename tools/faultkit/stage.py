@@ -1,15 +1,17 @@
 """Where a case is played: a laboratory that may be broken, a guest in it that writes records, and who is source and destination."""
 
 import contextlib
+import dataclasses
 import http.client
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from faultkit import points
-from labkit import libvirt_host, machine, rabbitmq, scenario
+from labkit import libvirt_host, machine, postgres, processes, rabbitmq, scenario
 from labkit.commands import run, wait_until
 from labkit.errors import LabError
 from labkit.guest import Verdict, verify_records
@@ -21,8 +23,8 @@ from labkit.services import Options
 
 HOSTS = ("compute1", "compute2")
 PAYLOAD_MIB = 64
-SLOW_MBIT_S = 60
-"""So the payload takes some nine seconds."""
+SLOW_MBIT_S = 120
+"""So disk and memory take some ten seconds."""
 RECORDS_PER_S = 25
 """Few enough that reading all of them stays quick over many cases."""
 FOREIGN = f"{INSTANCES}/somebody-elses/disk"
@@ -48,6 +50,13 @@ class Stage:
             foreign = self.path(host, FOREIGN)
             foreign.parent.mkdir(exist_ok=True)
             foreign.write_text("not yours\n")
+
+    def use(self, database: str) -> None:
+        """Have a laboratory that runs on this database."""
+        if database != self.options.database:
+            self.lab.down(Progress(quiet=True))
+            self.options = dataclasses.replace(self.options, database=database)
+            self.up()
 
     def rebuild(self) -> None:
         """A case left something behind: the next ones must not suffer from it."""
@@ -121,7 +130,9 @@ class Stage:
     def signal(self, part: str, number: int) -> None:
         """Send a signal to a part; after SIGKILL it is gone."""
         machine_name, service = self.daemon(part)
-        if service == "qemu":
+        if service == postgres.DAEMON:
+            self._signal_postgresql(number)
+        elif service == "qemu":
             pid = self.qemu_pid(machine_name)
             if pid is None:
                 raise LabError(f"there is no QEMU on {machine_name} to be broken")
@@ -131,13 +142,28 @@ class Stage:
         else:
             self.lab.kill(machine_name, service, number)
 
+    def _signal_postgresql(self, number: int) -> None:
+        """To each of its processes: they are no group."""
+
+        def own() -> list[int]:  # its children name themselves "postgres: …"
+            found = processes.find(self.lab.layout).items()
+            return [pid for pid, line in found if line.startswith("postgres:") or line.split()[0].endswith("/bin/postgres")]
+
+        for pid in own():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        if number == signal.SIGKILL:
+            wait_until(lambda: not own(), 15, "PostgreSQL is gone")
+
     def start(self, part: str) -> None:
         """Start a part again; what others depend on is awaited, our own services are not."""
         machine_name, service = self.daemon(part)
         each = self.lab.machine(machine_name)
         if not machine.daemon_runs(self.lab.layout, each, service):
             self.lab.start(machine_name, service)
-        if service == rabbitmq.DAEMON:
+        if service == postgres.DAEMON:
+            wait_until(lambda: postgres.answers(self.lab.layout), 60, "PostgreSQL is back", interval_s=0.1)
+        elif service == rabbitmq.DAEMON:
             wait_until(self._broker_answers, 60, "RabbitMQ is back", interval_s=0.1)
         elif service == libvirt_host.DAEMON:
             wait_until(lambda: self._libvirt_answers(machine_name), 60, f"libvirtd of {machine_name} is back", interval_s=0.1)
@@ -167,6 +193,15 @@ class Stage:
             self.lab.rejoin(host)
             for network in ("management", "tenant"):
                 self.lab.heal(host, network)
+
+    def keep_traces(self, folder: Path) -> None:
+        """What a person wants to see of hosts that a case left in disorder: domains, links, rules, the guest's console."""
+        looks = (["virsh", "list", "--all"], ["ip", "-d", "addr"], ["bridge", "link"], ["nft", "list", "ruleset"], ["ps", "axf"])
+        for host in HOSTS:
+            told = [run(self.lab.command(host, argv, "/"), check=False, timeout_s=20).stdout for argv in looks]
+            (folder / f"{host}.txt").write_text("\n".join(told))
+            for console in self.path(host, INSTANCES).glob("*/console.log"):
+                shutil.copyfile(console, folder / f"{host}-console.log")
 
     def status(self) -> dict[str, Any] | None:
         """The guest's own word, or None when it does not answer."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultkit.stage import FOREIGN, HOSTS, Stage
-from labkit import processes
+from labkit import postgres, processes
 from labkit.commands import run
 from labkit.layout import INSTANCES, PRODUCT_STATE
 from labkit.scenario import HOST, TASK, Server
@@ -163,7 +163,7 @@ def look_at_database(stage: Stage) -> Database:
         host=shown[HOST],
         task_state=shown[TASK],
         migration=migration["status"],
-        unfinished=unfinished[0][0],
+        unfinished=int(unfinished[0][0]),
         held=tuple(_held(stage)),
         reasons=tuple(_reasons(stage, migration["id"])),
     )
@@ -188,7 +188,9 @@ def _reasons(stage: Stage, migration_id: int) -> list[str]:
 
 
 def query(stage: Stage, sql: str) -> list[tuple[Any, ...]]:
-    """Rows straight from the database."""
+    """Rows straight from the database; PostgreSQL's as text, NULL as an empty one."""
+    if stage.options.own_postgresql:
+        return list(postgres.query(stage.lab.layout, sql))
     path = stage.lab.layout.controller.folder / "state/nova-blockmigrate.sqlite"
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
         return connection.execute(sql).fetchall()
