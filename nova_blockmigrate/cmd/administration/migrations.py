@@ -1,4 +1,4 @@
-"""migration list, migration show: what is kept of migrations, beyond what Nova's API has keys for."""
+"""migration list, show, prioritize: what is kept of migrations beyond what Nova's API has keys for, and their order."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 from oslo_config import cfg
 
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.cmd.administration import output
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import migration_lists, migrations
+from nova_blockmigrate.objects import MigrationStatus
 
-_LISTED = ("id", "server", "status", "step", "source", "destination", "created_at")
+_LISTED = ("id", "server", "status", "step", "source", "destination", "priority", "created_at")
 _PAGE = 100
 
 
@@ -25,6 +27,10 @@ def add_commands(subparsers: Any) -> None:
     show.add_argument("id", type=int)
     output.add_json_option(show)
     show.set_defaults(run=_show)
+    prioritize = verbs.add_parser("prioritize", help="have a queued migration go before others, or after them")
+    prioritize.add_argument("id", type=int)
+    prioritize.add_argument("priority", type=int, help="the higher, the sooner; 0 is what all have that were given none")
+    prioritize.set_defaults(run=_prioritize)
 
 
 def _list(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
@@ -52,6 +58,19 @@ def _show(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
             print(f"{name}: {value}")
 
 
+def _prioritize(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
+    """
+    :raises MigrationNotFound:
+    :raises Conflict: it is in the queue no more.
+    """
+    session.configure(conf)
+    with session.writer() as db:
+        migration = migrations.get(db, arguments.id)
+        if migration.status not in (MigrationStatus.ACCEPTED, MigrationStatus.QUEUED):
+            raise exceptions.Conflict(f"Migration {migration.id} is {migration.status}: only one that waits can change its place.")
+        migrations.update(db, migration.id, priority=arguments.priority)
+
+
 def _summary(migration: models.Migration) -> dict[str, Any]:
     return {
         "id": migration.id,
@@ -60,6 +79,7 @@ def _summary(migration: models.Migration) -> dict[str, Any]:
         "step": migration.step,
         "source": migration.source_compute,
         "destination": migration.dest_compute,
+        "priority": migration.priority,
         "created_at": migration.created_at.isoformat(),
     }
 

@@ -12,6 +12,7 @@ import pytest
 
 from nova_blockmigrate.cmd import manage
 from nova_blockmigrate.db import schema, session
+from nova_blockmigrate.db.queries import migrations
 
 Manage = Callable[..., tuple[int, str, str]]
 
@@ -110,3 +111,25 @@ def test_image_is_copied_whole_under_its_id(run: Manage, tmp_path: pathlib.Path)
     assert os.listdir(tmp_path / "images") == [id]
     assert run("image", "delete", "i")[0] == 0
     assert os.listdir(tmp_path / "images") == []
+
+
+def test_a_waiting_migration_can_be_given_priority(run: Manage) -> None:
+    with session.writer() as db:
+        waiting, moving = (
+            migrations.create(
+                db,
+                instance_uuid=f"server-{status}",
+                status=status,
+                source_compute="a",
+                source_node="a",
+                user_id="u",
+                project_id="p",
+                request_id="req-1",
+            ).id
+            for status in ("queued", "running")
+        )
+    assert run("migration", "prioritize", str(waiting), "5")[0] == 0
+    code, _, error = run("migration", "prioritize", str(moving), "5")
+    assert code == 1 and "running" in error
+    listed = {each["id"]: each["priority"] for each in json.loads(run("migration", "list", "--json")[1])}
+    assert listed == {waiting: 5, moving: 0}

@@ -10,7 +10,7 @@ import pytest
 
 from nova_blockmigrate import exceptions, objects
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, compute_nodes, instances, migrations, networks, rows, services
+from nova_blockmigrate.db.queries import actions, compute_nodes, instances, migrations, networks, rows, server_tasks, services
 from nova_blockmigrate.db.queries.migrations import Route, may_start
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -144,6 +144,43 @@ def test_slots_go_to_who_waits_longest() -> None:
         migrations.release_slot(db, first)
         migrations.update(db, first, status="completed")
     assert claim(second)
+
+
+def test_priority_goes_before_the_order_of_coming() -> None:
+    for host in "ab":
+        new_host(host)
+    first, urgent = new_migration(), new_migration(priority=5)
+    assert not claim(first)
+    assert claim(urgent)
+    assert not claim(first)
+
+
+def test_a_servers_task_has_one_owner_until_the_lease_runs_out() -> None:
+    uuid = new_instance().uuid
+    soon, late = NOW + datetime.timedelta(seconds=5), NOW + datetime.timedelta(seconds=20)
+    with session.writer() as db:
+        server_tasks.put(db, uuid, "build", {}, "r1")
+        assert server_tasks.without_owner(db, NOW) == [uuid]
+        assert server_tasks.take_lease(db, uuid, "one", NOW, 10)
+        assert not server_tasks.take_lease(db, uuid, "two", soon, 10)
+        assert server_tasks.without_owner(db, soon) == []
+        assert server_tasks.without_owner(db, late) == [uuid]
+        assert server_tasks.take_lease(db, uuid, "two", late, 10)
+        assert server_tasks.owners(db) == {"two"}
+        server_tasks.release_leases(db, "two")
+        assert server_tasks.without_owner(db, soon) == [uuid]
+
+
+def test_a_task_that_was_replaced_is_not_ended_by_who_did_the_old_one() -> None:
+    uuid = new_instance().uuid
+    with session.writer() as db:
+        server_tasks.put(db, uuid, "build", {}, "r1")
+        server_tasks.put(db, uuid, "delete", {}, "r2")
+        assert not server_tasks.end(db, uuid, "r1")
+        found = server_tasks.find(db, uuid)
+        assert found is not None and found.action == "delete"
+        assert server_tasks.end(db, uuid, "r2")
+        assert server_tasks.find(db, uuid) is None
 
 
 def test_cancelled_one_in_the_queue_holds_nobody_up() -> None:
