@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import resource
 
 import pytest
 
-from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.compute.ledger import HostRecord, Records
 from nova_blockmigrate.objects import Artefact, MigrationPlan, Server
 
 SERVER = Server("6e783272-31b5-4fdc-8828-2b8892daab39", "instance-00000001", "lm001", 256, 1, 1, None)
@@ -146,3 +147,21 @@ def test_a_server_that_is_gone_leaves_no_ledger(directory: pathlib.Path) -> None
     records.close_server(SERVER.uuid)
 
     assert list(directory.rglob("*.jsonl")) == []
+
+
+def test_a_full_disk_refuses_what_must_be_kept_and_remembers_marks(tmp_path: pathlib.Path) -> None:
+    record = Records(tmp_path).open(PLAN, "source")
+    size = record.path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))  # a write beyond is cut, the next one fails
+    try:
+        with pytest.raises(OSError, match=r"space|large"):
+            record.keep("arguments", {"guest": "x" * 100})
+        record.mark("fenced")
+        record.remember("outcome", {"verdict": "stayed"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert record.has("fenced") and record.kept("outcome") == {"verdict": "stayed"}
+    assert record.kept("arguments") is None
+    record.keep("after", 1)
+    assert HostRecord(record.path).kept("after") == 1
