@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-run", action="store_true", help="only the dozen cases that every run plays")
     parser.addoption("--write-matrix", action="store_true", help="write doc/fault-matrix.rst when all cases were played")
+    parser.addoption("--part", default="", help="K/N: only the Kth of N shares; results of the others are kept from their own runs")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -31,6 +32,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     if "case" in metafunc.fixturenames:
         chosen = [case for case in CASES if case.in_every_run or not metafunc.config.getoption("--every-run")]
+        number, _, count = metafunc.config.getoption("--part").partition("/")
+        chosen = chosen[int(number) - 1 :: int(count)] if count else chosen
         metafunc.parametrize("case", chosen, ids=lambda case: case.name)
 
 
@@ -70,6 +73,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in (matrix.table(results), *matrix.troubles(results)):
         terminalreporter.write_line(line)
     if config.getoption("--write-matrix"):
+        results = matrix.kept(CASES)
         if len(results) == len(CASES):
             matrix.write(results)
         else:

@@ -13,11 +13,12 @@ LOGS = pathlib.Path(__file__).parents[2] / ".cache/faults"
 
 @pytest.mark.timeout(420)
 def test_holds(stage: Any, results: list[Any], case: Any) -> None:
-    from faultkit import runner
+    from faultkit import matrix, runner
 
     stage.use(case.database)
     result = runner.play(stage, case)
     results.append(result)
+    matrix.keep(result)
     if not result.held:
         reasons = "\n".join(map(str, result.violations)) or result.trouble
         kept = keep_logs(stage, case.name, reasons)

@@ -1,16 +1,19 @@
 """What came of all cases: a table for the terminal, a line of JSON, and doc/fault-matrix.rst."""
 
+import contextlib
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from faultkit.checker import INVARIANTS
+from faultkit.cases import Case
+from faultkit.checker import INVARIANTS, Violation
 from faultkit.points import POINTS
 from faultkit.runner import LIMIT_S, Result
-from labkit.layout import REPOSITORY
+from labkit.layout import CACHE, REPOSITORY
 
 DOCUMENT = REPOSITORY / "doc/fault-matrix.rst"
+KEPT = CACHE / "faults/results"
 _COLUMNS = ("case", "at", "broken", "away", "ended", "on", "seconds", "held")
 
 
@@ -92,3 +95,28 @@ def _rst_table(rows: list[list[str]]) -> str:
 
 def write(results: Sequence[Result], path: Path = DOCUMENT) -> None:
     path.write_text(document(results))
+
+
+# --- kept from run to run, so that several laboratories can share the cases ---------------------------------------------------
+
+
+def keep(result: Result, folder: Path = KEPT) -> None:
+    """Remember what came of a case, in place of what came of it before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    violations = [[each.invariant, each.words] for each in result.violations]
+    values = {name: getattr(result, name) for name in ("ended", "on", "seconds", "trouble")}
+    _file(folder, result.case).write_text(json.dumps({**values, "violations": violations}, indent=1))
+
+
+def kept(cases: Sequence[Case], folder: Path = KEPT) -> list[Result]:
+    """What came of each of these cases when it was last played; cases that never were are left out."""
+    found = []
+    for case in cases:
+        with contextlib.suppress(FileNotFoundError):
+            values = json.loads(_file(folder, case).read_text())
+            found.append(Result(case, [Violation(*each) for each in values.pop("violations")], **values))
+    return found
+
+
+def _file(folder: Path, case: Case) -> Path:
+    return folder / f"{case.name.replace(' ', '-')}.json"

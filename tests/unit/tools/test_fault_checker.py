@@ -144,6 +144,13 @@ def test_there_are_enough_cases_and_a_dozen_for_every_run():
     assert sum(case.in_every_run for case in CASES) >= 12
 
 
+def test_results_are_kept_for_other_runs(tmp_path):
+    case = Case("a case")
+    result = Result(case, [checker.Violation(6, "a tap is left")], FAILED, "source", 60.0)
+    matrix.keep(result, tmp_path)
+    assert matrix.kept([case, Case("another")], tmp_path) == [result]
+
+
 def test_the_last_line_counts_what_held_and_the_document_says_what_did_not():
     results = [
         Result(Case("good"), [], COMPLETED, "destination", 4.2),
