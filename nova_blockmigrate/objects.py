@@ -306,7 +306,13 @@ class GuestDescription:
     boot_files: tuple[DiskLayer, ...] = ()
     """Kernel, initial ramdisk and the like, which QEMU reads whenever the guest starts."""
     nvram: DiskLayer | None = None
-    """Where its firmware keeps its variables: QEMU carries their content along in the memory stream."""
+    """Where its firmware keeps its variables, with the hash that it had just now. QEMU carries their content along in the memory
+    stream, too, and writes it down when the guest goes on at the destination."""
+
+    @property
+    def readable_paths(self) -> set[str]:
+        """Files that the destination may have from the source."""
+        return {layer.path for layer in [*self.unchanging_files, *([self.nvram] if self.nvram else [])]}
 
     @property
     def unchanging_files(self) -> tuple[DiskLayer, ...]:

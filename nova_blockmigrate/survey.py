@@ -94,6 +94,27 @@ class GuestSurvey:
 
 
 @dataclasses.dataclass(frozen=True)
+class FoundGuest:
+    """A guest that the hypervisor knows, whoever made it, as its definition tells."""
+
+    uuid: str
+    name: str
+    memory_mib: int
+    vcpus: int
+    disk_bytes: int
+    """Virtual size of its local disks, as far as their files can be read."""
+    power_state: int
+    """`objects.PowerState`."""
+    saved: bool = False
+    """Its memory is saved to disk (libvirt's managed save)."""
+    persistent: bool = True
+    interfaces: tuple[str, ...] = ()
+    """Each in words: MAC address and what it hangs on."""
+    volumes: tuple[str, ...] = ()
+    """Disks that lie on the network, each in words."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Reception:
     """What a guest would find at its destination."""
 
@@ -110,6 +131,10 @@ class Reception:
     """UUIDs of libvirt secrets that it needs and that are not there."""
     volumes_unreachable: tuple[str, ...] = ()
     """Where its volumes are served, and why this host does not get there."""
+    libvirt_networks_missing: tuple[str, ...] = ()
+    """libvirt networks that its interfaces hang on and that do not run here."""
+    devices_missing: tuple[str, ...] = ()
+    """Devices of the host that it needs by their name: of macvtap interfaces, of drives."""
     missing_base_bytes: int = 0
     """Bytes of base images and media that have to be brought."""
 

@@ -12,6 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nova_blockmigrate import concurrency, exceptions
+from nova_blockmigrate.compute import checks
 from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import MigrationJobs
@@ -72,8 +73,8 @@ class ComputeManager:
         """
         typed = from_primitive(Server, server)
         guest = concurrency.run_native(self._driver.check_can_live_migrate_source, typed)
-        if path not in {layer.path for layer in guest.unchanging_files}:
-            raise exceptions.Invalid(f"{path} is not served to other hosts: server {typed.uuid} does not read it, or writes to it.")
+        if path not in guest.readable_paths:
+            raise exceptions.Invalid(f"{path} is not served to other hosts: it is not what server {typed.uuid} only reads.")
         address = self._conf.libvirt.live_migration_inbound_addr or self._conf.my_ip
         stack = contextlib.ExitStack()
         uri = concurrency.run_native(stack.enter_context, self._driver.serve_base(path, address))
@@ -96,6 +97,12 @@ class ComputeManager:
         work = functools.partial(self._run_server_job, job, typed, arguments)
         return to_primitive(self._jobs.run((typed.uuid, job), work, wait_s))  # type: ignore[no-any-return]
 
+    def find_guests(self, context: RequestContext, names: list[str], wait_s: float) -> Primitive:
+        """Look at guests by their names or UUIDs (without any: all), whoever made them; answers within `wait_s` seconds with a
+        StepReport of `checks.look_at_guests`."""
+        work = functools.partial(concurrency.run_native, checks.look_at_guests, self._driver, tuple(names))
+        return to_primitive(self._jobs.run((" ".join(names), "find_guests"), work, wait_s))  # type: ignore[no-any-return]
+
     def get_console_output(self, context: RequestContext, server: Primitive, max_bytes: int) -> str:
         output = concurrency.run_native(self._driver.get_console_output, from_primitive(Server, server), max_bytes)
         return output.decode(errors="replace")
@@ -116,6 +123,10 @@ class ComputeManager:
                 work = functools.partial(driver.spawn, server, self._records.of_server(server.uuid))
             case "delete":
                 return self._delete(server)
+            case "adopt":
+                work = functools.partial(self._adopt, server)
+            case "release":
+                work = functools.partial(self._records.close_server, server.uuid)
             case "start":
                 work = functools.partial(driver.power_on, server)
             case "stop":
@@ -132,6 +143,10 @@ class ComputeManager:
         concurrency.run_native(work)
         LOG.info("[server %s] %s done", server.uuid, job)
         return int(concurrency.run_native(driver.get_info, server))
+
+    def _adopt(self, server: Server) -> None:
+        for words in self._driver.adopt(server, self._records.of_server(server.uuid)):
+            LOG.info("[server %s] %s", server.uuid, words)
 
     def _delete(self, server: Server) -> int:
         left = concurrency.run_native(self._driver.destroy, server, self._records.of_server(server.uuid))

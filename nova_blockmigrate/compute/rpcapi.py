@@ -57,6 +57,11 @@ class ComputeAPI:
         )
         return from_primitive(StepReport, answer)
 
+    def find_guests(self, context: RequestContext, host: str, names: list[str], wait_s: float) -> StepReport:
+        """Start or find a look at guests of `host`, whoever made them (see `ComputeManager.find_guests`)."""
+        answer = self._call(context, host, "find_guests", wait_s + ANSWER_TIME_S, names=names, wait_s=wait_s)
+        return from_primitive(StepReport, answer)
+
     def abort_transfer(self, context: RequestContext, host: str, migration_uuid: str, reason: str, source_host: str) -> None:
         """Call a migration off on `host`, its source or its destination."""
         arguments = {"migration_uuid": migration_uuid, "reason": reason, "source_host": source_host}

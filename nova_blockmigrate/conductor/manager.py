@@ -8,7 +8,8 @@ from oslo_config import cfg
 
 from nova_blockmigrate import concurrency
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
-from nova_blockmigrate.conductor import dry_run
+from nova_blockmigrate.conductor import dry_run as dry_runs
+from nova_blockmigrate.conductor.adoption import Adoption, Owner
 from nova_blockmigrate.conductor.power_states import take_in
 from nova_blockmigrate.conductor.runner import MigrationRunner
 from nova_blockmigrate.conductor.server_runner import ServerRunner
@@ -73,7 +74,7 @@ class ConductorManager:
 
     def preflight(self, context: RequestContext, server_uuid: str, host: str | None, block_migration: str) -> dict[str, Any]:
         """The report that a migration of the server would get, for `host` or for every other one. Changes nothing."""
-        return dry_run.preflight(self._conf, self._computes, self._volumes, context, server_uuid, host, block_migration)
+        return dry_runs.preflight(self._conf, self._computes, self._volumes, context, server_uuid, host, block_migration)
 
     # --- servers ----------------------------------------------------------------------------------------------------
 
@@ -95,6 +96,18 @@ class ConductorManager:
 
     def detach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
         concurrency.spawn("detach-volume", self._volumes.detach, context, server_uuid, mapping_id)
+
+    # --- guests that others made ------------------------------------------------------------------------------------
+
+    def adopt(
+        self, context: RequestContext, host: str, names: list[str], project_id: str, user_id: str, dry_run: bool
+    ) -> list[dict[str, Any]] | None:
+        """Make servers of guests of a host (see `Adoption.adopt`); None: ask again."""
+        return Adoption(self._computes).adopt(context, host, names, Owner(project_id, user_id), dry_run)
+
+    def release_server(self, context: RequestContext, server: str) -> str:
+        """Forget an adopted server, by its UUID or name; its guest goes on. Returns the UUID."""
+        return Adoption(self._computes).release(context, server)
 
     # --- hosts ------------------------------------------------------------------------------------------------------
 

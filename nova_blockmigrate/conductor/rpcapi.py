@@ -12,6 +12,8 @@ from nova_blockmigrate.context import RequestContext
 CHECKS_TIMEOUT_S = 60
 CONSOLE_TIMEOUT_S = 60
 VOLUME_TIMEOUT_S = 60
+ADOPT_TIMEOUT_S = 120
+"""For the answer of one host about all its guests, and a row for each."""
 PREFLIGHT_TIMEOUT_S = 60
 """Longer than `conductor.dry_run` takes at the most."""
 
@@ -49,6 +51,24 @@ class ConductorAPI:
     def run_server_task(self, context: RequestContext, server_uuid: str) -> None:
         """Have a conductor do what the server's row in `server_tasks` says. A lost message only delays it."""
         self._client.cast(context, "run_server_task", server_uuid=server_uuid)
+
+    def adopt(
+        self, context: RequestContext, host: str, names: list[str], project_id: str, user_id: str, dry_run: bool
+    ) -> list[dict[str, Any]] | None:
+        """Make servers of guests of a host, by names or UUIDs (without any: of all); None: the host still looks, ask again.
+
+        :raises exceptions.BlockMigrateError: nothing was adopted.
+        """
+        client = self._client.prepare(timeout=ADOPT_TIMEOUT_S)
+        answer: list[dict[str, Any]] | None = client.call(
+            context, "adopt", host=host, names=names, project_id=project_id, user_id=user_id, dry_run=dry_run
+        )
+        return answer
+
+    def release_server(self, context: RequestContext, server: str) -> str:
+        """Forget an adopted server, by its UUID or name; its guest goes on. Returns the UUID."""
+        uuid: str = self._client.prepare(timeout=ADOPT_TIMEOUT_S).call(context, "release_server", server=server)
+        return uuid
 
     def look_at_volume(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:
         """{"problem": why the volume cannot be had, "disks": names of the disks that the server has}

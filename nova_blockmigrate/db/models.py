@@ -194,6 +194,8 @@ class Instance(Base, Timestamps):
     launched_at: orm.Mapped[datetime.datetime | None]
     terminated_at: orm.Mapped[datetime.datetime | None]
     deleted_at: orm.Mapped[datetime.datetime | None]
+    adopted: orm.Mapped[dict[str, Any] | None]
+    """Of a guest that somebody else made: domain (its name), interfaces and volumes, in words; None for our own."""
 
     ports: orm.Mapped[list[Port]] = orm.relationship(lazy="selectin", order_by=Port.created_at)
     volumes: orm.Mapped[list[BlockDeviceMapping]] = orm.relationship(
@@ -202,7 +204,7 @@ class Instance(Base, Timestamps):
 
     @property
     def domain_name(self) -> str:
-        return f"instance-{self.id:08x}"
+        return str(self.adopted["domain"]) if self.adopted else f"instance-{self.id:08x}"
 
 
 class BlockDeviceMapping(Base, Timestamps):

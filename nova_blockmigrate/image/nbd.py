@@ -28,7 +28,7 @@ CLIENTS = 8
 PKI = "/etc/pki/qemu"
 """Where QEMU's certificates are: those that its migrations use, too."""
 _ATTEMPTS = 5
-_ESTABLISHED = "01"
+_ESTABLISHED, _LISTEN = "01", "0A"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +50,16 @@ class Exchange:
         :raises StorageError: the file cannot be served.
         """
         try:
-            open(path, "rb").close()  # qemu-nbd listens before it looks
+            with open(path, "rb") as file:  # qemu-nbd listens before it looks
+                size_bytes = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise StorageError(host=self.host, action=f"serve {path}", reason=str(error)) from error
         credentials = self._credentials("server") if self.tls else []
         server = _Server(path, address, credentials, idle_limit_s, self.host)
         try:
             port = server.start()
-            where = f"{_bracketed(address)}:{port}"
-            yield f"nbds://{where}/?tls-hostname={urllib.parse.quote(self.host)}" if self.tls else f"nbd://{where}"
+            told = urllib.parse.urlencode({"size": size_bytes, "tls-hostname": self.host})
+            yield f"{'nbds' if self.tls else 'nbd'}://{_bracketed(address)}:{port}/?{told}"
         finally:
             server.stop()
 
@@ -70,6 +71,7 @@ class Exchange:
         """
         with completing(path) as part:
             run_or_fail(self._copying(uri, part), FETCH_TIMEOUT_S, f"fetch {path} from {uri}", self.host)
+            os.truncate(part, int(_told(uri, "size")))  # QEMU counts in sectors, and fills the last one up
             found = manifest.compute(part)
             if found != sha256:
                 raise StorageError(host=self.host, action=f"fetch {path}", reason=f"its sha256 is {found}, expected {sha256}")
@@ -88,8 +90,8 @@ class Exchange:
         command = ["setpriv", "--pdeathsig", "KILL", "qemu-img", "convert", "-O", "raw", "-W"]
         command += ["-r", str(self.limit_bytes_s)] if self.limit_bytes_s else []
         if not self.tls:
-            return [*command, "-f", "raw", uri, target]
-        name = urllib.parse.parse_qs(parsed.query)["tls-hostname"][0]
+            return [*command, "-f", "raw", f"nbd://{parsed.netloc}", target]
+        name = _told(uri, "tls-hostname")
         server = f"file.driver=nbd,file.server.type=inet,file.server.host={parsed.hostname},file.server.port={parsed.port}"
         source = f"driver=raw,{server},file.tls-creds=tls0,file.tls-hostname={name}"
         return [*command, *self._credentials("client"), "--image-opts", source, target]
@@ -137,7 +139,7 @@ class _Server:
         clock = native.time.monotonic
         unused_since = clock()
         while not self._stop.wait(min(self._idle_limit_s / 4, 15.0)):
-            if _is_connected(port):
+            if _has_socket(port, _ESTABLISHED):
                 unused_since = clock()
             elif clock() - unused_since > self._idle_limit_s:
                 return
@@ -147,25 +149,23 @@ class _Server:
         for _ in range(_ATTEMPTS):
             port = _free_port(self._address)
             process = subprocess.Popen(self._command(port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            if _listens(self._address, port, process.pid):
+            if _listens(port, process.pid):
                 return process, port
             process.kill()
             reason = f"qemu-nbd ended with status {process.wait()}"
         raise StorageError(host=self._host, action=f"serve {self._path} at {self._address}", reason=reason)
 
     def _command(self, port: int) -> list[str]:
-        serve_it = [
-            "qemu-nbd",
-            "--read-only",
-            "--persistent",
-            f"--shared={CLIENTS}",
-            *self._credentials,
-            "-f",
-            "raw",
-            "-b",
-            self._address,
-        ]
-        return ["setpriv", "--pdeathsig", "KILL", *serve_it, "-p", str(port), self._path]
+        serve_it = ["qemu-nbd", "--read-only", "--persistent", f"--shared={CLIENTS}", *self._credentials]
+        # (a guest may be using the file)
+        name = self._path.replace(",", ",,")
+        image = f"driver=raw,read-only=on,force-share=on,file.driver=file,file.filename={name}"
+        where = ["-b", self._address, "-p", str(port), "--image-opts", image]
+        return ["setpriv", "--pdeathsig", "KILL", *serve_it, *where]
+
+
+def _told(uri: str, name: str) -> str:
+    return urllib.parse.parse_qs(urllib.parse.urlsplit(uri).query)[name][0]
 
 
 def _free_port(address: str) -> int:
@@ -174,24 +174,24 @@ def _free_port(address: str) -> int:
         return int(listener.getsockname()[1])
 
 
-def _listens(address: str, port: int, pid: int) -> bool:
-    """Whether somebody answers at the port before the process ends or time is up."""
+def _listens(port: int, pid: int) -> bool:
+    """Whether the port is listened at before the process ends or time is up. (A trial connection would be logged as a client
+    that broke off.)"""
     deadline = native.time.monotonic() + START_TIMEOUT_S
     while native.time.monotonic() < deadline:
-        with _socket(address) as client:
-            if client.connect_ex((address, port)) == 0:
-                return True
+        if _has_socket(port, _LISTEN):
+            return True
         if processes.ends_within(pid, 0.005):
             return False
     return False
 
 
-def _is_connected(port: int) -> bool:
-    """Whether a TCP connection to the local port is open."""
+def _has_socket(port: int, state: str) -> bool:
+    """Whether a TCP socket at the local port is in a state, as the kernel numbers them."""
     for name in ("/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"):
         with contextlib.suppress(FileNotFoundError), open(name, encoding="ascii") as table:
-            for _, local, _, state, *_ in map(str.split, table.readlines()[1:]):
-                if state == _ESTABLISHED and int(local.rpartition(":")[2], 16) == port:
+            for _, local, _, seen, *_ in map(str.split, table.readlines()[1:]):
+                if seen == state and int(local.rpartition(":")[2], 16) == port:
                     return True
     return False
 

@@ -29,7 +29,7 @@ from nova_blockmigrate.objects import (
     TransferProgress,
     VolumeConnection,
 )
-from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
+from nova_blockmigrate.survey import FoundGuest, GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.volume.api import Connector
 
 NAMESPACE = "nova_blockmigrate.virt"
@@ -182,6 +182,20 @@ class ComputeDriver(abc.ABC):
     @abc.abstractmethod
     def get_console_output(self, server: Server, max_bytes: int) -> bytes:
         """The last bytes of what the guest wrote to its serial console."""
+
+    # --- guests that others made ------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def find_guests(self, names: tuple[str, ...]) -> tuple[FoundGuest, ...]:
+        """Guests of this host that have one of these names or UUIDs; without any, all guests. Changes nothing."""
+
+    @abc.abstractmethod
+    def adopt(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
+        """Write down what belongs to a guest alone, so that it may be deleted with it. Changes nothing of the guest.
+
+        Returns what does not belong to it alone and will stay, in words.
+        :raises GuestNotFound: it is not here.
+        """
 
     # --- live migration ---------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from nova_blockmigrate.objects import (
     Verdict,
     VolumeConnection,
 )
-from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
+from nova_blockmigrate.survey import FoundGuest, GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.virt import fake_cloud, fake_transfer
 from nova_blockmigrate.virt.driver import ComputeDriver, FetchBase, Journal, Ledger, TransferControl
 from nova_blockmigrate.virt.fake_cloud import EXECUTING, GONE, HALF_MADE, FakeCloud, FakeCopy, FakeDisk, FakeHost
@@ -169,6 +169,27 @@ class FakeDriver(ComputeDriver):
         with self._at("get_console_output"):
             text = f"{self._copy(server).server.domain_name} on {self.host.name}\n".encode()
         return text[len(text) - max_bytes :] if max_bytes < len(text) else text
+
+    # --- guests that others made ------------------------------------------------------------------------------------
+
+    def find_guests(self, names: tuple[str, ...]) -> tuple[FoundGuest, ...]:
+        with self._at("find_guests"):
+            copies = [copy for copy in self.host.copies.values() if copy.state not in GONE]
+            servers = [
+                (copy.server, copy) for copy in copies if not names or {copy.server.uuid, copy.server.domain_name} & {*names}
+            ]
+            return tuple(
+                FoundGuest(
+                    server.uuid, server.domain_name, server.memory_mib, server.vcpus, server.root_gib * GIB, int(copy.power_state)
+                )
+                for server, copy in servers
+            )
+
+    def adopt(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
+        with self._at("adopt"):
+            self._copy(server)
+            with ledger.entry("file", self._disk_path(server)):
+                return ()
 
     # --- live migration ---------------------------------------------------------------------------------------------
 

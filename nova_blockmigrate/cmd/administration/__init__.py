@@ -10,19 +10,30 @@ from oslo_db import exception as db_exception
 from oslo_log import log
 
 from nova_blockmigrate import conf as configuration
-from nova_blockmigrate.cmd.administration import database, flavors, host, images, migrations, networks, tokens, volumes
+from nova_blockmigrate.cmd.administration import (
+    adoption,
+    database,
+    flavors,
+    host,
+    images,
+    migrations,
+    networks,
+    tokens,
+    volumes,
+)
 
 DATABASE_ERRORS = (db_exception.DBError, sqlalchemy.exc.SQLAlchemyError)
 
 
 def add_commands(subparsers: Any) -> None:
-    for module in (database, tokens, flavors, networks, images, volumes, migrations, host):
+    for module in (database, tokens, flavors, networks, images, volumes, migrations, adoption, host):
         module.add_commands(subparsers)
 
 
 def load(config_files: list[str], debug: bool) -> cfg.ConfigOpts:
     """The configuration: the files named, or /etc/nova-blockmigrate/nova-blockmigrate.conf. Logs go to stderr, warnings only."""
-    conf = cfg.ConfigOpts()
+    conf = cfg.CONF  # (oslo.messaging knows no other)
+    conf.reset()
     log.register_options(conf)
     configuration.register(conf)
     conf([], project=configuration.PROJECT, default_config_files=config_files or None)

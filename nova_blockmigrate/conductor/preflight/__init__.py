@@ -3,6 +3,7 @@
 from nova_blockmigrate.conductor.preflight import (  # noqa: F401 - registers the checks
     article,
     destination,
+    interfaces,
     route,
     source,
     storage,

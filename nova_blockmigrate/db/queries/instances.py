@@ -58,6 +58,13 @@ def on_host(db: orm.Session, host: str) -> list[Instance]:
     return list(db.scalars(statement))
 
 
+def forget(db: orm.Session, uuid: str) -> None:
+    """Remove the row of a server that has neither ports nor volumes, as if it had never been; one that is not there is fine."""
+    for instance in db.scalars(sa.select(Instance).where(Instance.uuid == uuid)).all():
+        db.delete(instance)
+    db.flush()
+
+
 def mark_deleted(db: orm.Session, uuid: str, now: datetime.datetime | None = None) -> Instance:
     """The server is gone: it leaves the lists, its row stays.
 

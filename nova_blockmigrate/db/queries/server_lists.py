@@ -42,12 +42,20 @@ def search(db: orm.Session, filters: Filters, page: rows.Page) -> list[Instance]
 def names_by_host(db: orm.Session) -> dict[str, list[tuple[str, str]]]:
     """For every host, the name and uuid of its servers."""
     found: dict[str, list[tuple[str, str]]] = {}
-    statement = sa.select(Instance.host, Instance.id, Instance.uuid).where(
-        Instance.deleted_at.is_(None), Instance.host.is_not(None)
+    columns = orm.load_only(Instance.host, Instance.id, Instance.uuid, Instance.adopted)
+    statement = (
+        sa.select(Instance)
+        .options(columns, orm.noload(Instance.ports))
+        .where(Instance.deleted_at.is_(None), Instance.host.is_not(None))
     )
-    for host, id, uuid in db.execute(statement.order_by(Instance.id)):
-        found.setdefault(host or "", []).append((f"instance-{id:08x}", uuid))
+    for instance in db.scalars(statement.order_by(Instance.id)):
+        found.setdefault(instance.host or "", []).append((instance.domain_name, instance.uuid))
     return found
+
+
+def named(db: orm.Session, name: str) -> list[Instance]:
+    """Servers that have exactly this name, deleted ones left out."""
+    return list(db.scalars(sa.select(Instance).where(Instance.display_name == name, Instance.deleted_at.is_(None))))
 
 
 def totals(db: orm.Session, project_id: str) -> tuple[int, int, int]:

@@ -47,6 +47,16 @@ class Bringing:
             reason="a file with other bytes has that name here, and the guest needs it under that name: move that file away",
         )
 
+    def bring_now(self, layer: DiskLayer) -> bool:
+        """Bring a file that may be written to; whether it still was what `layer` says of it."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(layer.path)
+        try:
+            self._fetch(layer.path, layer.sha256, layer.path)
+        except StorageError:
+            return False
+        return True
+
     def _share(self, path: str) -> None:
         """A file that was brought for another guest stays as long as this one needs it, too."""
         if self._ledger.is_shared(Artefact(BASE, path)):

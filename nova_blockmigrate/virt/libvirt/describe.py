@@ -10,7 +10,8 @@ from typing import Any
 
 import libvirt
 
-from nova_blockmigrate.image import cache
+from nova_blockmigrate.exceptions import StorageError
+from nova_blockmigrate.image import cache, manifest
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.objects import DiskLayer, GuestDescription, GuestDisk, Server
 from nova_blockmigrate.threads import in_parallel
@@ -87,4 +88,10 @@ def _file(path: str, manifests: Manifests, host: str) -> DiskLayer:
 
 def _nvram(facts: DomainFacts, host: str) -> DiskLayer | None:
     path, file_format = facts.nvram
-    return disks.read_chain(path, file_format, host)[0] if path else None
+    if not path:
+        return None
+    layer = disks.read_chain(path, file_format, host)[0]
+    try:
+        return dataclasses.replace(layer, sha256=manifest.compute(path))
+    except OSError as error:
+        raise StorageError(host=host, action=f"read {path}", reason=str(error)) from error

@@ -169,6 +169,29 @@ class DomainFacts:
         return tuple(dict.fromkeys(node.get("bridge", "") for node in nodes))
 
     @property
+    def libvirt_networks(self) -> tuple[str, ...]:
+        """libvirt networks that interfaces hang on, each once."""
+        return tuple(dict.fromkeys(map(str, self._tree.xpath("devices/interface[@type='network']/source/@network"))))
+
+    @property
+    def host_devices(self) -> tuple[str, ...]:
+        """Devices of the host that a guest may have on any host that has them: under macvtap interfaces, in drives."""
+        links = [f"/sys/class/net/{name}" for name in self._tree.xpath("devices/interface[@type='direct']/source/@dev")]
+        drives = self._tree.xpath("devices/disk[@type='block' and (readonly or @device='cdrom')]/source/@dev")
+        return tuple(dict.fromkeys([*links, *map(str, drives)]))
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Network interfaces in words, for people."""
+        return tuple(_interface_in_words(node) for node in self._tree.iterfind("devices/interface"))
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """Disks that lie on the network, in words."""
+        nodes = self._tree.iterfind("devices/disk[@type='network']")
+        return tuple(f"{node.find('target').get('dev')}: {_source_in_words(node)}" for node in nodes)
+
+    @property
     def character_files(self) -> tuple[str, ...]:
         """Files and sockets that QEMU makes for serial ports, consoles and channels, each once."""
         kinds = "self::serial or self::console or self::parallel or self::channel"
@@ -190,6 +213,17 @@ class DomainFacts:
         source = node.find("source")
         path = (node.text or "").strip() if source is None else source.get("file", "")
         return path, node.get("format", "raw")
+
+
+def _interface_in_words(node: Any) -> str:
+    mac, source = node.find("mac"), node.find("source")
+    named = "" if source is None else next((source.get(key) for key in ("bridge", "network", "dev", "path") if source.get(key)), "")
+    return " ".join(part for part in ("" if mac is None else mac.get("address", ""), node.get("type", ""), named) if part)
+
+
+def _source_in_words(node: Any) -> str:
+    source = node.find("source")
+    return "" if source is None else f"{source.get('protocol', '')} {source.get('name', '')}".strip()
 
 
 _BOOT_FILES = "os/kernel/text() | os/initrd/text() | os/dtb/text() | os/acpi/table/text()"

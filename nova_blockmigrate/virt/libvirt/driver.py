@@ -31,9 +31,10 @@ from nova_blockmigrate.objects import (
     Verdict,
     VolumeConnection,
 )
-from nova_blockmigrate.survey import GuestSurvey, HostSurvey, Reception, Route
+from nova_blockmigrate.survey import FoundGuest, GuestSurvey, HostSurvey, Reception, Route
 from nova_blockmigrate.virt.driver import TRANSFER, ComputeDriver, FetchBase, Journal, Ledger, TransferControl
 from nova_blockmigrate.virt.libvirt import (
+    adoption,
     arrival,
     domain_xml,
     flags,
@@ -177,6 +178,14 @@ class LibvirtDriver(ComputeDriver):
                 return file.read(max_bytes)
         except FileNotFoundError:
             return b""
+
+    # --- guests that others made ------------------------------------------------------------------------------------
+
+    def find_guests(self, names: tuple[str, ...]) -> tuple[FoundGuest, ...]:
+        return adoption.find(self.host, names)
+
+    def adopt(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
+        return adoption.adopt(self.host, server, ledger)
 
     # --- live migration ---------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ IMMOVABLE = (
     ("devices/hostdev", "a device of the host is passed through"),
     ("devices/interface[@type='hostdev']", "a network device of the host is passed through"),
     ("devices/interface[@type='vdpa']", "a vDPA device of the host is passed through"),
+    ("devices/interface[@type='vhostuser']", "a network device is served by a process of the host"),
     ("devices/tpm/backend[@type='passthrough']", "the host's TPM is passed through"),
     ("devices/tpm/backend[@type='external']", "its TPM is run by somebody else"),
     ("devices/filesystem", "a file system of the host is shared with it"),

@@ -98,7 +98,15 @@ class Preparation:
             top, *below = disk.layers
             self._make_disk(top, dataclasses.replace(below[0], path=places[below[0].path].path) if below else None)
         if guest.nvram is not None:
-            self._make_disk(guest.nvram, None)  # QEMU fills it when the guest goes on here
+            self._make_nvram(guest.nvram)
+
+    def _make_nvram(self, layer: DiskLayer) -> None:
+        """As it was when the guest was described, for a guest that stays paused. When the firmware has written since, an empty
+        one will do: QEMU fills it when the guest goes on here."""
+        self._refuse_foreign(layer.path)
+        with self._ledger.entry(FILE, layer.path):
+            if not self._files.bring_now(layer):
+                disks.create(layer.path, layer, None, self._host)
 
     def _make_directory(self, path: str) -> None:
         if cache.is_cache(path):

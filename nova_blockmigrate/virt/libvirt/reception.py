@@ -50,6 +50,8 @@ def survey(
         firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
         secrets_missing=tuple(secret for secret in _secrets(tree) if not _has_secret(host, secret)),
         volumes_unreachable=_unreachable(server),
+        libvirt_networks_missing=tuple(name for name in facts.libvirt_networks if not _has_network(host, name)),
+        devices_missing=tuple(path for path in facts.host_devices if not os.path.exists(path)),
         missing_base_bytes=missing_bytes,
     )
 
@@ -134,6 +136,14 @@ def _secrets(tree: Any) -> list[str]:
     """UUIDs of libvirt secrets of vTPMs and disks: libvirt does not bring them along."""
     nodes = tree.xpath("devices/tpm/backend/encryption/@secret | devices/disk//secret/@uuid")
     return list(dict.fromkeys(str(node) for node in nodes))
+
+
+def _has_network(host: Host, name: str) -> bool:
+    """Whether a libvirt network runs here."""
+    try:
+        return bool(host.connection().networkLookupByName(name).isActive())
+    except libvirt.libvirtError:
+        return False
 
 
 def _has_secret(host: Host, uuid: str) -> bool:

@@ -157,6 +157,8 @@ OWN_CHECKS = [
     ("devices", guest(immovable=("a device of the host is passed through (hostdev hostdev0)",)), "hostdev0"),
     ("blockers", guest(blockers=("The vdi format does not support live migration",)), "vdi"),
     ("directory", destination(survey=survey("compute2", directory_problem="/i is on a read-only file system")), "read-only"),
+    ("host_networks", reception(libvirt_networks_missing=("default",)), "default"),
+    ("host_devices", reception(devices_missing=("/sys/class/net/eth7",)), "eth7"),
     ("not_shared", reception(files_taken={"/d/disk": 7}), "/d/disk is the same file"),
     ("files", reception(files_taken={"/d/disk": 8}), "/d/disk"),
     ("names", reception(names_taken=("another domain named instance-00000001",)), "instance-00000001"),

@@ -58,6 +58,15 @@ def test_a_base_arrives_verified_and_sparse(exchange: Exchange, base: Path, ther
     assert exchange.manifests.recorded(str(there)) == sha256(base)
 
 
+@pytest.mark.parametrize("size_bytes", [1, 511, 513, 70_001])
+def test_a_file_of_any_length_arrives_with_it(exchange: Exchange, tmp_path: Path, there: Path, size_bytes: int) -> None:
+    odd = tmp_path / "odd"
+    odd.write_bytes(os.urandom(size_bytes))
+    with exchange.serve(str(odd), "127.0.0.1") as uri:
+        exchange.fetch(uri, sha256(odd), str(there))
+    assert there.read_bytes() == odd.read_bytes()
+
+
 def test_other_bytes_than_asked_for_are_not_kept(exchange: Exchange, base: Path, there: Path) -> None:
     with exchange.serve(str(base), "127.0.0.1") as uri, pytest.raises(StorageError, match="expected"):
         exchange.fetch(uri, "0" * 64, str(there))
