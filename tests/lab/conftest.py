@@ -46,6 +46,15 @@ def client(lab: Any) -> Any:
     return Client(lab)
 
 
+@pytest.fixture(scope="module")
+def server(lab: Any) -> Iterator[Any]:
+    """One server on the first host for all tests of a module that leave it as it is."""
+    from labkit import scenario
+
+    yield scenario.boot(lab, scenario.Client(lab), "checked", HOSTS[0])
+    scenario.delete_all(lab, scenario.Client(lab))  # (nobody kept the first connection alive)
+
+
 @pytest.fixture
 def boot(lab: Any, client: Any) -> Iterator[Callable[..., Any]]:
     """Boots servers (`labkit.scenario.boot`); afterwards they are deleted, and nothing of them may be left anywhere."""

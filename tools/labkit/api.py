@@ -10,11 +10,11 @@ from labkit.errors import LabError
 from labkit.layout import API_PORT, Layout
 
 
-def get(layout: Layout, path: str, token: str = "") -> Any:
+def get(layout: Layout, path: str, token: str = "", timeout_s: float = 10) -> Any:
     """The JSON body of a GET; OSError when nobody answers, LabError when the answer is an error."""
     controller = layout.controller
-    client = http.client.HTTPConnection(controller.management_ip, API_PORT, timeout=10)
-    client.sock = fabric.connect(controller.namespace, controller.management_ip, API_PORT, 10)
+    client = http.client.HTTPConnection(controller.management_ip, API_PORT, timeout=timeout_s)
+    client.sock = fabric.connect(controller.namespace, controller.management_ip, API_PORT, timeout_s)
     with contextlib.closing(client):
         client.request("GET", path, headers={"X-Auth-Token": token, "OpenStack-API-Version": "compute 2.96"} if token else {})
         answer = client.getresponse()

@@ -22,6 +22,7 @@ _LIBVIRT_FOLDERS = {
     "libvirt/lib": "/var/lib/libvirt",
     "libvirt/log": "/var/log/libvirt",
     "libvirt/cache": "/var/cache/libvirt",
+    "pki": "/etc/pki",
 }
 _PRODUCT_FOLDERS = {"etc": CONFIGURATION, "state": PRODUCT_STATE, "instances": INSTANCES, "postgresql": "/var/lib/postgresql"}
 # Mount points on the machine's own disk, made where missing: see mountpoints.py. (IMAGES lies in a folder of ours.)

@@ -116,6 +116,12 @@ def same_hypervisor(facts: Facts) -> Answer:
             f"{facts.source.name} runs {source.hypervisor_type}, {facts.destination.name} runs {destination.hypervisor_type}",
             needed="the same on both",
         )
+    if not destination.hypervisor_version:
+        return failed(
+            f"{destination.hypervisor_type} cannot be run on {facts.destination.name}",
+            needed=f"at least {_version(source.hypervisor_version)}",
+            remedy=f"install it; ask `virsh version` on {facts.destination.name}",
+        )
     versions = f"{_version(source.hypervisor_version)} to {_version(destination.hypervisor_version)}"
     if destination.hypervisor_version < source.hypervisor_version:
         return failed(

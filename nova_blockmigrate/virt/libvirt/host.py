@@ -76,13 +76,17 @@ def open_connection(uri: str, host: str, timeout_s: float = OPEN_TIMEOUT_S) -> A
 
 
 def close_connection(connection: Any) -> None:
-    """Give a connection up; a dead one is fine."""
+    """Give a connection up that no other thread uses (one that does would crash the process); a dead one is fine."""
     with contextlib.suppress(libvirt.libvirtError):
         connection.close()
 
 
 class Host:
-    """libvirt of one host, by one URI: the connection is opened when first used and again when it was lost."""
+    """libvirt of one host, by one URI: the connection is opened when first used and again when it was lost.
+
+    The shared connection is never closed, only let go: another thread may be in a call on it, and libvirt would free it below
+    that call. With its last user Python closes it.
+    """
 
     def __init__(self, uri: str, name: str) -> None:
         self.uri = uri
@@ -97,7 +101,6 @@ class Host:
         """
         with self._lock:
             if self._connection is not None and not self._is_alive(self._connection):
-                close_connection(self._connection)
                 self._connection = None
             if self._connection is None:
                 self._connection = open_connection(self.uri, self.name)
@@ -109,9 +112,7 @@ class Host:
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                close_connection(self._connection)
-                self._connection = None
+            self._connection = None
 
     @contextlib.contextmanager
     def errors(self, action: str, name: str = "") -> Iterator[None]:

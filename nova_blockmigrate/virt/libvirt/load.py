@@ -12,7 +12,7 @@ import libvirt
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.objects import GuestLoad, PowerState, Server
 from nova_blockmigrate.threads import call_within
-from nova_blockmigrate.virt.libvirt.host import Host, close_connection
+from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import power_state
 
 MIB = 1024**2
@@ -28,7 +28,7 @@ def measure(host: Host, server: Server, seconds: int) -> GuestLoad:
 
     :raises GuestNotFound: libvirt does not know it.
     """
-    connection = host.open()  # its own: no other call shall wait for this one
+    connection = host.open()  # its own: no other call shall wait for this one; not closed, as one may be stuck on it in the end
     domain = host.find_domain(server.uuid, connection)
     try:
         if domain is None:
@@ -40,8 +40,6 @@ def measure(host: Host, server: Server, seconds: int) -> GuestLoad:
             return call_within(seconds + _PATIENCE_S, lambda: _watch(connection, domain, seconds))
     except TimeoutError as error:
         return GuestLoad(0, reason=f"libvirt was busy with the guest: {error}")
-    finally:
-        close_connection(connection)
 
 
 def _watch(connection: Any, domain: Any, seconds: int) -> GuestLoad:

@@ -85,20 +85,20 @@ def why_cpu_unfit(host: Host, virt_type: str, machine: str, cpu_xml: str) -> str
 def measure(host: Host, capabilities: Capabilities, name: str, host_ip: str, instances_path: str) -> HostResources:
     """The host's figures at this moment."""
     connection = host.connection()
+    cpu_info = capabilities.cpu_info()  # first: it has libvirt look at its QEMU again, which was perhaps changed
     with host.errors("describe the host"):
         running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         vcpus = connection.getInfo()[2]
         vcpus_used = sum(_vcpus(domain) for domain in running)
-        version, libvirt_version = connection.getVersion(), connection.getLibVersion()
+        libvirt_version = connection.getLibVersion()
         hypervisor_hostname = connection.getHostname()
     memory = _memory_kib()
-    disk = os.statvfs(instances_path)
-    disk_bytes, disk_free_bytes = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+    disk_bytes, disk_free_bytes = _disk_bytes(instances_path)
     return HostResources(
         host=name,
         hypervisor_hostname=hypervisor_hostname,
         hypervisor_type="QEMU",
-        hypervisor_version=version,
+        hypervisor_version=_qemu_version(connection),
         libvirt_version=libvirt_version,
         host_ip=host_ip,
         vcpus=vcpus,
@@ -109,7 +109,7 @@ def measure(host: Host, capabilities: Capabilities, name: str, host_ip: str, ins
         disk_used_gib=(disk_bytes - disk_free_bytes) // GIB,
         disk_free_bytes=disk_free_bytes,
         running_vms=len(running),
-        cpu_info=capabilities.cpu_info(),
+        cpu_info=cpu_info,
         uptime=_uptime(),
     )
 
@@ -123,6 +123,23 @@ def power_states(host: Host) -> dict[str, PowerState]:
         with contextlib.suppress(libvirt.libvirtError):
             found[domain.UUIDString()] = power_state(*domain.state())
     return found
+
+
+def _qemu_version(connection: Any) -> int:
+    """0 when QEMU cannot be run: the rest of the host is told all the same."""
+    try:
+        return int(connection.getVersion())
+    except libvirt.libvirtError:
+        return 0
+
+
+def _disk_bytes(path: str) -> tuple[int, int]:
+    """(all, free); none when there is no such directory."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return 0, 0
+    return disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
 
 
 def _vcpus(domain: Any) -> int:

@@ -143,6 +143,7 @@ FAILURES = [
     ("memory", destination(reserved_memory_mib=3585), exceptions.MigrationPreCheckError),
     ("hypervisor", destination(resources=resources("compute2", hypervisor_type="Xen")), exceptions.MigrationPreCheckError),
     ("hypervisor", destination(resources=resources("compute2", hypervisor_version=6_002_000)), exceptions.MigrationPreCheckError),
+    ("hypervisor", destination(resources=resources("compute2", hypervisor_version=0)), exceptions.MigrationPreCheckError),
     ("disk", destination(resources=resources("compute2", disk_free_bytes=99 * 1024**2)), exceptions.MigrationPreCheckError),
 ]
 
