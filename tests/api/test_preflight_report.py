@@ -117,3 +117,79 @@ def test_the_path_is_for_administrators(product: Product, boot: Boot) -> None:
     for role in ("member", "reader"):
         assert ask(product, uuid, "compute2", token=product.tokens[role]).status == 403
     assert ask(product, uuid, "compute2").status == 200
+
+
+# --- the checks that need no hypervisor, each made to fail ------------------------------------------------------------
+
+
+def found_in(product: Product, uuid: str, host: str = "compute2", query: str = "") -> dict[str, dict[str, Any]]:
+    """What did not pass, by the check's id."""
+    answer = product.request("GET", f"/blockmigrate/v1/servers/{uuid}/preflight?host={host}{query}")
+    assert answer.status == 200, answer
+    (one,) = answer.body["preflight"]["hosts"]
+    return {finding["check"]: finding for finding in one["findings"] if finding["result"] != "passed"}
+
+
+def failed_in(found: dict[str, dict[str, Any]]) -> set[str]:
+    return {check for check, finding in found.items() if finding["result"] == "failed"}
+
+
+def test_a_healthy_pair_fails_none(product: Product, boot: Boot) -> None:
+    assert failed_in(found_in(product, boot("compute1"))) == set()
+
+
+def test_without_copying_disks_a_server_on_local_disks_may_not_move(product: Product, boot: Boot) -> None:
+    found = found_in(product, boot("compute1"), query="&block_migration=false")
+    assert failed_in(found) == {"parameters"} and "--block-migrate" in found["parameters"]["remedy"]
+
+
+def test_an_unknown_host_is_told_in_the_report(product: Product, boot: Boot) -> None:
+    found = found_in(product, boot("compute1"), "compute9")
+    assert "destination_exists" in failed_in(found) and "compute9" in found["destination_exists"]["found"]
+
+
+def test_the_servers_own_host_is_told_in_the_report(product: Product, boot: Boot) -> None:
+    found = found_in(product, boot("compute1"), "compute1")
+    assert "destination_is_not_source" in failed_in(found)
+
+
+def test_a_disabled_destination_is_told(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    service = product.request("GET", "/os-services?host=compute2&binary=nova-compute").body["services"][0]["id"]
+    product.request("PUT", f"/os-services/{service}", {"status": "disabled"})
+    try:
+        found = found_in(product, uuid)
+    finally:
+        product.request("PUT", f"/os-services/{service}", {"status": "enabled"})
+    assert failed_in(found) == {"destination_service"} and "disabled" in found["destination_service"]["found"]
+
+
+def test_a_source_that_does_not_report_is_told(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("stop_compute", name="compute1")
+
+    def down() -> bool:
+        listed = product.request("GET", "/os-services?host=compute1&binary=nova-compute").body["services"]
+        return bool(listed[0]["state"] == "down")
+
+    wait_until(down, "compute1 counts as down")
+    found = found_in(product, uuid)
+    assert failed_in(found) == {"source_service"} and found["guest_running"]["result"] == "unknown"
+
+
+def test_a_stopped_guest_is_told(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.nova("stop", uuid)
+    wait_until(lambda: product.server(uuid)["status"] == "SHUTOFF", "SHUTOFF")
+    assert "guest_running" in failed_in(found_in(product, uuid))
+
+
+def test_a_host_that_is_busy_with_another_migration_is_a_warning(product: Product, boot: Boot) -> None:
+    moving, uuid = boot("compute1"), boot("compute1")
+    product.control("hold", host="compute1", point="live_migration")
+    product.migrate(moving, "compute2")
+    product.wait_migration(moving, "running")
+    found = found_in(product, uuid)
+    product.control("release", host="compute1", point="live_migration")
+    product.wait_migration(moving, "completed")
+    assert found["queue"]["result"] == "warning" and "max_concurrent_live_migrations" in found["queue"]["found"]
