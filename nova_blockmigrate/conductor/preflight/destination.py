@@ -25,7 +25,9 @@ def macs(facts: Facts) -> Answer:
 def networks(facts: Facts) -> Answer:
     if facts.reception is None:
         return _not_asked(facts)
-    return _none_of(facts, facts.reception.networks_missing, "", "", "every network can be had")
+    parted = [words.partition(": ") for words in facts.reception.networks_missing]  # what is wrong: what to do
+    found, remedies = tuple(wrong for wrong, _, _ in parted), dict.fromkeys(remedy for _, _, remedy in parted if remedy)
+    return _none_of(facts, found, "", "; ".join(remedies), "every network can be had")
 
 
 @check("cpu", where="destination", title="CPU is acceptable")
