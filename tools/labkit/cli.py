@@ -25,10 +25,14 @@ def up(lab: Lab, arguments: list[str]) -> int:
     parser.add_argument("--hosts", type=int, help="how many compute hosts (2)")
     parser.add_argument("--concurrency", choices=["eventlet", "threading"], help="what our services run on")
     parser.add_argument("--database", help="postgresql: one of its own; or a database URL, instead of the controller's SQLite file")
+    parser.add_argument("--keystone", action="store_true", help="a real Keystone says who is who, instead of the token file")
+    parser.add_argument("--neutron", action="store_true", help="a real Neutron has the networks (and Keystone says who is who)")
     parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args(arguments)
+    given.keystone |= given.neutron
     progress = Progress(given.quiet)
-    chosen = {name: value for name in ("concurrency", "database") if (value := getattr(given, name))}
+    names = ("concurrency", "database", "keystone", "neutron")
+    chosen = {name: value for name in names if (value := getattr(given, name))}
     lab.up(hosts=given.hosts, with_services=not given.no_services, options=Options(**chosen) if chosen else None, progress=progress)
     progress.finish(f"laboratory {lab.layout.id} is up")
     return 0

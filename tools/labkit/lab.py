@@ -17,9 +17,12 @@ from labkit import (
     api,
     fabric,
     guest_image,
+    keystone,
     libvirt_host,
     machine,
     mountpoints,
+    neutron,
+    openstack_venv,
     packages,
     postgres,
     processes,
@@ -111,6 +114,9 @@ class Lab:
         if with_services:
             with progress.step("virtual environment"):
                 packages.ensure_venv()
+        if with_services and self._record.options.keystone:
+            with progress.step("virtual environment of OpenStack"):
+                openstack_venv.ensure_venv()
         with progress.step("guest image"):
             image = guest_image.ensure_image()
             for folder in (self.layout.logs, self.layout.run, self.layout.images):
@@ -167,10 +173,12 @@ class Lab:
             self._start_postgresql(progress)
         with progress.step("database"):
             seed.sync_database(layout)
-            seed.create_token(layout)
+            if not self._record.options.keystone:
+                seed.create_token(layout)
         with progress.step("flavors, network, image"):
             seed.create_resources(layout, image)
         self._wait_for_broker(progress)
+        self._start_openstack(progress)
         for each in layout.machines:
             for name in services.of(each):
                 if not machine.daemon_runs(layout, each, name):
@@ -184,6 +192,33 @@ class Lab:
             postgres.start(layout)
         self._wait(progress, "PostgreSQL answers", controller, postgres.DAEMON, lambda: postgres.answers(layout), 30)
         postgres.create_database(layout)
+
+    def _start_openstack(self, progress: Progress) -> None:
+        """Keystone, and Neutron with its agents, as far as they were asked for."""
+        layout, controller, password = self.layout, self.layout.controller, self._record.password
+        if not self._record.options.keystone:
+            return
+        with progress.step("Keystone's database"):
+            if not machine.daemon_runs(layout, controller, keystone.DAEMON):
+                keystone.start(layout, password)
+        self._wait(progress, "Keystone answers", controller, keystone.DAEMON, lambda: keystone.answers(layout), 60)
+        with progress.step("projects, users, services"):
+            keystone.populate(layout, password)
+            seed.create_keystone_credentials(layout, password)
+        if not self._record.options.neutron:
+            return
+        with progress.step("Neutron's database"):
+            neutron.make_tables(layout)
+        for each in layout.machines:
+            for name in neutron.daemons_of(each):
+                if not machine.daemon_runs(layout, each, name):
+                    neutron.start(layout, each, name, password)
+        self._wait(progress, "Neutron answers", controller, neutron.API, lambda: neutron.answers(layout), 90)
+        token, hosts = seed.token_of(layout), {host.name for host in layout.hosts}
+        alive = functools.partial(neutron.live_agents, layout, token)
+        self._wait(progress, "Neutron's agents report", controller, neutron.RPC, lambda: alive() >= hosts, 90)
+        with progress.step("Neutron's network"):
+            neutron.ensure_network(layout, token)
 
     def _wait_for_services(self, progress: Progress) -> None:
         token = seed.token_of(self.layout)
@@ -294,6 +329,10 @@ class Lab:
             libvirt_host.start(self.layout, each)
         elif service in services.of(each):
             services.start(self.layout, each, service, self._record.options)
+        elif service == keystone.DAEMON and each.is_controller and self._record.options.keystone:
+            keystone.start(self.layout, self._record.password)
+        elif service in neutron.daemons_of(each) and self._record.options.neutron:
+            neutron.start(self.layout, each, service, self._record.password)
         else:
             raise LabError(f"{name} has no service {service!r}; it has {', '.join(self.services_of(each))}")
 
@@ -337,10 +376,15 @@ class Lab:
 
     def services_of(self, each: Machine) -> tuple[str, ...]:
         """The daemons that the machine should have."""
-        own = services.of(each) if self._record.with_services else ()
+        record = self._record
+        if not record.with_services:
+            return (rabbitmq.DAEMON, tgt.DAEMON) if each.is_controller else (libvirt_host.DAEMON,)
+        network = neutron.daemons_of(each) if record.options.neutron else ()
         if not each.is_controller:
-            return (libvirt_host.DAEMON, *own)
-        return (rabbitmq.DAEMON, tgt.DAEMON, *((postgres.DAEMON,) if self._record.options.own_postgresql else ()), *own)
+            return (libvirt_host.DAEMON, *network, *services.of(each))
+        database = (postgres.DAEMON,) if record.options.own_postgresql else ()
+        identity = (keystone.DAEMON,) if record.options.keystone else ()
+        return (rabbitmq.DAEMON, tgt.DAEMON, *database, *identity, *network, *services.of(each))
 
 
 # The client says at length that it is deprecated, and its libraries likewise.

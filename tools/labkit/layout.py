@@ -140,6 +140,11 @@ class Layout:
         return self.controller.folder / "admin-openrc"
 
     @property
+    def admin_token(self) -> Path:
+        """The administrator's token by itself, for programs that do not log in."""
+        return self.controller.folder / "admin-token"
+
+    @property
     def endpoint(self) -> str:
         return f"http://{CONTROLLER}:{API_PORT}/v2.1"
 

@@ -85,7 +85,7 @@ def _services_kept_down() -> Iterator[None]:
 
 def ensure_venv() -> bool:
     """The virtual environment has the product (editable) and what it needs; False when nothing had to be done."""
-    python = _python()
+    python = find_python()
     wanted = _fingerprint(python)
     stamp = VENV / ".stamp"
     with locked_folder(CACHE / "venv"):
@@ -111,7 +111,7 @@ def _requirements() -> list[str]:
     return [*files, "-e", "."]
 
 
-def _python() -> str:
+def find_python() -> str:
     """The interpreter that runs us if it is new enough, else the distribution's."""
     for candidate in (sys.executable, "/usr/bin/python3"):
         if Path(candidate).exists() and _version(candidate) >= _OLDEST_PYTHON:

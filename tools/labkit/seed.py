@@ -1,9 +1,10 @@
 """What an administrator sets up once before the first server: tables, a token, flavors, a network and an image."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from labkit import machine, services
+from labkit import keystone, machine, services
 from labkit.commands import output
 from labkit.errors import LabError
 from labkit.fabric import GUEST_BRIDGE
@@ -31,8 +32,19 @@ def create_token(layout: Layout) -> None:
     if layout.credentials.exists():
         return
     token = manage(layout, "token", "create", "--project", "admin", "--user", "admin", "--role", "admin").split()[-1]
-    layout.credentials.touch(mode=0o600)
-    layout.credentials.write_text(services.credentials(layout, token))
+    _keep(layout, services.credential_variables(layout, token), token)
+
+
+def create_keystone_credentials(layout: Layout, password: str) -> None:
+    """What an administrator logs in with at Keystone, and a token for programs that do not log in."""
+    if not layout.credentials.exists():
+        _keep(layout, keystone.credential_variables(password), keystone.issue_token(layout, password))
+
+
+def _keep(layout: Layout, variables: Mapping[str, str], token: str) -> None:
+    for path, text in ((layout.admin_token, token), (layout.credentials, services.credentials(variables))):
+        path.touch(mode=0o600)
+        path.write_text(text)
 
 
 def create_resources(layout: Layout, image: Path) -> None:
@@ -57,6 +69,4 @@ def _names(layout: Layout, kind: str) -> set[str]:
 
 def token_of(layout: Layout) -> str:
     """The administrator's token, or an empty text before there is one."""
-    if not layout.credentials.exists():
-        return ""
-    return services.read_credentials(layout.credentials).get("OS_TOKEN", "")
+    return layout.admin_token.read_text() if layout.admin_token.exists() else ""

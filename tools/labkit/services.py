@@ -1,12 +1,11 @@
 """Our services in the laboratory: their configuration files, as an administrator would write them, and their start."""
 
-import configparser
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import machine, postgres
+from labkit import keystone, machine, postgres
+from labkit.ini import to_ini
 from labkit.layout import API_PORT, CONFIGURATION, IMAGES, INSTANCES, PRODUCT_STATE, VENV, Layout, Machine
 from labkit.rabbitmq import transport_url
 
@@ -22,6 +21,10 @@ class Options:
     concurrency: str = "eventlet"
     database: str = ""
     breakpoints: bool = False
+    keystone: bool = False
+    """Keystone says who is who, instead of the file of tokens."""
+    neutron: bool = False
+    """Neutron has the networks; needs Keystone."""
 
     @property
     def own_postgresql(self) -> bool:
@@ -67,6 +70,7 @@ def configuration(each: Machine, password: str, options: Options) -> str:
             "instances_path": INSTANCES,
             "compute_driver": "libvirt",
             "concurrency": options.concurrency,
+            "network_backend": "neutron" if options.neutron else "embedded",
         },
         "image": {"local_directory": IMAGES},
     }
@@ -75,7 +79,7 @@ def configuration(each: Machine, password: str, options: Options) -> str:
         sections["api"] = {
             "listen": "0.0.0.0",
             "listen_port": API_PORT,
-            "auth_strategy": "token_file",
+            "auth_strategy": "keystone" if options.keystone else "token_file",
             "token_file": f"{CONFIGURATION}/tokens.json",
         }
     else:
@@ -87,16 +91,18 @@ def configuration(each: Machine, password: str, options: Options) -> str:
             "live_migration_uri": "qemu+tcp://%s/system",
             "live_migration_inbound_addr": each.management_ip,
         }
-    return _to_ini(sections)
+    return to_ini(sections | _openstack_sections(each, password, options))
 
 
-def _to_ini(sections: Mapping[str, Mapping[str, object]]) -> str:
-    parser = configparser.RawConfigParser(default_section="")
-    for name, options in sections.items():
-        parser[name] = {key: str(value) for key, value in options.items()}
-    text = io.StringIO()
-    parser.write(text)
-    return text.getvalue()
+def _openstack_sections(each: Machine, password: str, options: Options) -> dict[str, Mapping[str, object]]:
+    own = keystone.service_options(keystone.SERVICE_USER, password)
+    sections: dict[str, Mapping[str, object]] = {}
+    if options.keystone and each.is_controller:
+        sections["keystone_authtoken"] = {**own, "www_authenticate_uri": own["auth_url"], "service_token_roles_required": "true"}
+    if options.neutron:
+        # the laboratory's agents say so
+        sections["neutron"] = {**own, "plugged_when_bound": "bridge"}
+    return sections
 
 
 def start(layout: Layout, each: Machine, name: str, options: Options) -> None:
@@ -106,9 +112,9 @@ def start(layout: Layout, each: Machine, name: str, options: Options) -> None:
     machine.start_daemon(layout, each, name, [command(name)], environment)
 
 
-def credentials(layout: Layout, token: str) -> str:
+def credentials(variables: Mapping[str, str]) -> str:
     """What an administrator sources, in a shell inside the controller."""
-    exports = "".join(f"export {name}={value}\n" for name, value in credential_variables(layout, token).items())
+    exports = "".join(f"export {name}={value}\n" for name, value in variables.items())
     return f"# For `tools/lab run`, or a shell inside the controller.\n{exports}"
 
 

@@ -33,7 +33,7 @@ def test_controller_has_the_database_that_was_asked_for():
 def test_credentials_are_read_back_as_written(tmp_path):
     layout = Layout(tmp_path)
     path = tmp_path / "openrc"
-    path.write_text(services.credentials(layout, "t0k=en"))
+    path.write_text(services.credentials(services.credential_variables(layout, "t0k=en")))
     assert services.read_credentials(path) == services.credential_variables(layout, "t0k=en")
 
 

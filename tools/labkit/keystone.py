@@ -1,0 +1,146 @@
+"""A real Keystone on the controller: SQLite, Fernet tokens, and the users and services of a small cloud."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labkit import machine, openstack_venv, rest
+from labkit.commands import run
+from labkit.ini import to_ini
+from labkit.layout import API_PORT, CONTROLLER, Layout
+
+DAEMON = "keystone"
+PORT = 5000
+NETWORK_PORT = 9696
+REGION = "laboratory"
+SERVICE_USER, NEUTRON_USER = "nova-blockmigrate", "neutron"
+_TOKEN_LIFE_S = 86400
+# user -> (project, roles); all have the laboratory's password
+USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    SERVICE_USER: ("service", ("admin", "service")),
+    NEUTRON_USER: ("service", ("admin", "service")),
+    "manager": ("demo", ("manager",)),
+    "member": ("demo", ("member",)),
+    "reader": ("demo", ("reader",)),
+    "stranger": ("other", ("member",)),
+}
+_SERVICES = (
+    ("compute", "nova", f"http://{CONTROLLER}:{API_PORT}/v2.1"),
+    ("image", "embedded-images", f"http://{CONTROLLER}:{API_PORT}"),  # the product serves its own images as Glance does
+    ("network", "neutron", f"http://{CONTROLLER}:{NETWORK_PORT}"),
+)
+
+
+def start(layout: Layout, password: str) -> None:
+    """Write its files, make its database (once) and start it."""
+    folder = _folder(layout)
+    for name in ("fernet-keys", "credential-keys"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    configuration = folder / "keystone.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text(
+        to_ini(
+            {
+                "DEFAULT": {"use_stderr": "true"},
+                "database": {"connection": f"sqlite:///{folder}/keystone.sqlite"},
+                "token": {"provider": "fernet", "expiration": _TOKEN_LIFE_S},
+                "fernet_tokens": {"key_repository": folder / "fernet-keys"},
+                "credential": {"key_repository": folder / "credential-keys"},
+            }
+        )
+    )
+    if not (folder / "bootstrapped").exists():
+        _bootstrap(layout, password)
+    machine.start_daemon(
+        layout,
+        layout.controller,
+        DAEMON,
+        openstack_venv.serving("keystone.wsgi.api:application", PORT),
+        {"OS_KEYSTONE_CONFIG_FILES": str(configuration), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def _bootstrap(layout: Layout, password: str) -> None:
+    folder = _folder(layout)
+    own = ["--keystone-user", "root", "--keystone-group", "root"]
+    url = f"http://{CONTROLLER}:{PORT}/v3"
+    urls = [part for kind in ("admin", "internal", "public") for part in (f"--bootstrap-{kind}-url", url)]
+    for command in (
+        ["db_sync"],
+        ["fernet_setup", *own],
+        ["credential_setup", *own],
+        ["bootstrap", "--bootstrap-password", password, "--bootstrap-region-id", REGION, *urls],
+    ):
+        run([openstack_venv.program("keystone-manage"), "--config-file", str(folder / "keystone.conf"), *command])
+    (folder / "bootstrapped").touch()
+
+
+def answers(layout: Layout) -> bool:
+    return rest.answers(layout, PORT, "/v3")
+
+
+def populate(layout: Layout, password: str) -> None:
+    """Projects, users with their roles, services and their endpoints, each when it is not there yet."""
+    token = issue_token(layout, password)
+
+    def ensure(kind: str, **values: Any) -> str:
+        one = kind.removesuffix("s")
+        unique = {key: value for key, value in values.items() if key in ("name", "service_id", "interface")}
+        query = "&".join(f"{key}={value}" for key, value in unique.items())
+        there, _ = rest.ask(layout, PORT, "GET", f"/v3/{kind}?{query}", token=token)
+        if there[kind]:
+            return str(there[kind][0]["id"])
+        made, _ = rest.ask(layout, PORT, "POST", f"/v3/{kind}", {one: values}, token=token)
+        return str(made[one]["id"])
+
+    for name, (project, roles) in USERS.items():
+        project_id = ensure("projects", name=project, domain_id="default")
+        user_id = ensure("users", name=name, domain_id="default", password=password)
+        for role in roles:
+            path = f"/v3/projects/{project_id}/users/{user_id}/roles/{ensure('roles', name=role)}"
+            rest.ask(layout, PORT, "PUT", path, token=token)
+    for kind, name, url in _SERVICES:
+        service_id = ensure("services", name=name, type=kind)
+        ensure("endpoints", service_id=service_id, interface="public", region_id=REGION, url=url)
+
+
+def issue_token(layout: Layout, password: str, user: str = "admin", project: str = "admin", system: bool = False) -> str:
+    """A token of a user for a project, or for the whole system."""
+    who = {"user": {"name": user, "domain": {"id": "default"}, "password": password}}
+    scope: dict[str, Any] = {"system": {"all": True}} if system else {"project": {"name": project, "domain": {"id": "default"}}}
+    body = {"auth": {"identity": {"methods": ["password"], "password": who}, "scope": scope}}
+    _, headers = rest.ask(layout, PORT, "POST", "/v3/auth/tokens", body)
+    return headers["x-subject-token"]
+
+
+def credential_variables(password: str, user: str = "admin", project: str = "admin") -> dict[str, str]:
+    """What clients read, for a user's project."""
+    return {
+        "OS_AUTH_TYPE": "password",
+        "OS_AUTH_URL": f"http://{CONTROLLER}:{PORT}/v3",
+        "OS_USERNAME": user,
+        "OS_PASSWORD": password,
+        "OS_PROJECT_NAME": project,
+        "OS_USER_DOMAIN_ID": "default",
+        "OS_PROJECT_DOMAIN_ID": "default",
+        "OS_REGION_NAME": REGION,
+        "OS_IDENTITY_API_VERSION": "3",
+    }
+
+
+def service_options(user: str, password: str) -> dict[str, object]:
+    """How a service says who it is: the options of keystoneauth and keystonemiddleware."""
+    return {
+        "auth_type": "password",
+        "auth_url": f"http://{CONTROLLER}:{PORT}/v3",
+        "username": user,
+        "password": password,
+        "project_name": USERS[user][0],
+        "user_domain_id": "default",
+        "project_domain_id": "default",
+        "region_name": REGION,
+    }
+
+
+def _folder(layout: Layout) -> Path:
+    return layout.controller.folder / "keystone"

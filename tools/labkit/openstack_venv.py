@@ -1,0 +1,53 @@
+"""A virtual environment with OpenStack's own services, apart from the product's: their releases need other versions."""
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from labkit import packages
+from labkit.commands import run
+from labkit.layout import CACHE, REPOSITORY
+from labkit.locks import locked_folder
+
+VENV = CACHE / "openstack"
+_SOURCE = REPOSITORY / "tools/openstack"
+_INPUTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
+
+
+def ensure_venv() -> bool:
+    """Keystone, Neutron and `labstack` are installed; False when nothing had to be done."""
+    python = packages.find_python()
+    wanted = _fingerprint(python)
+    stamp = VENV / ".stamp"
+    with locked_folder(CACHE / "openstack-lock"):
+        if stamp.exists() and stamp.read_text() == wanted:
+            return False
+        shutil.rmtree(VENV, ignore_errors=True)
+        run([python, "-m", "venv", str(VENV)])
+        _install("-c", str(_SOURCE / "constraints.txt"), "-r", str(_SOURCE / "requirements.txt"))
+        with tempfile.TemporaryDirectory() as folder:  # building leaves files beside the source
+            copy = shutil.copytree(_SOURCE, Path(folder) / "labstack-source")
+            _install("--no-deps", str(copy))
+        stamp.write_text(wanted)
+    return True
+
+
+def program(name: str) -> str:
+    return str(VENV / "bin" / name)
+
+
+def serving(application: str, port: int) -> list[str]:
+    """The command line that serves a WSGI application ("module:name") on all addresses."""
+    return [program("python"), "-m", "labstack.serve", application, "0.0.0.0", str(port)]
+
+
+def _install(*arguments: str) -> None:
+    run([program("pip"), "install", "-q", "--disable-pip-version-check", *arguments], timeout_s=1800)
+
+
+def _fingerprint(python: str) -> str:
+    digest = hashlib.sha256(python.encode())
+    for path in [_SOURCE / name for name in _INPUTS] + sorted((_SOURCE / "labstack").glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""The agent of a host: tells Neutron that the host lives, and that the ports which are bound to it are wired.
+
+A port is wired as soon as it is bound here, before its guest is: Neutron then makes it ACTIVE, if this is where it is in use,
+and tells "network-vif-plugged".
+"""
+
+import sys
+import time
+
+from neutron.agent import rpc as agent_rpc
+from neutron.common import config
+from neutron.conf.agent import common as agent_options
+from neutron_lib import constants, context, rpc
+from neutron_lib.agent import topics
+from neutron_lib.api.definitions import portbindings
+from oslo_config import cfg
+from oslo_log import log
+
+from labstack.bridge_driver import AGENT_TYPE
+
+LOG = log.getLogger(__name__)
+LOOK_S = 0.3
+REPORT_S = 10.0
+OPTIONS = [cfg.DictOpt("bridge_mappings", default={}, help="Bridge of this host by physical network.")]
+
+
+class BridgeAgent:
+    def __init__(self, host: str, bridges: dict[str, str]) -> None:
+        self._host, self._bridges = host, bridges
+        self._context = context.get_admin_context_without_session()
+        self._states = agent_rpc.PluginReportStateAPI(topics.REPORTS)
+        self._plugin = agent_rpc.PluginApi(topics.PLUGIN)
+        self._seen: dict[str, str] = {}
+        self._reported = -REPORT_S
+        self._state = {
+            "binary": "labstack-bridge-agent",
+            "host": host,
+            "topic": "N/A",
+            "configurations": {"bridge_mappings": bridges},
+            "agent_type": AGENT_TYPE,
+            "start_flag": True,
+        }
+
+    def run(self) -> None:
+        while True:
+            try:
+                self._report()
+                self._look()
+            except Exception:
+                LOG.exception("Neutron was not told")
+                time.sleep(1)
+            time.sleep(LOOK_S)
+
+    def _report(self) -> None:
+        if time.monotonic() - self._reported < REPORT_S:
+            return
+        self._states.report_state(self._context, self._state, True)
+        self._state.pop("start_flag", None)
+        self._reported = time.monotonic()
+
+    def _look(self) -> None:
+        """Wire what was bound here since the last look: the bridge is there already, so that is to say that it is done."""
+        ports = {port["id"]: port["status"] for port in self._ports()}
+        for port_id, status in ports.items():
+            if port_id not in self._seen or (status == constants.PORT_STATUS_DOWN != self._seen[port_id]):
+                self._plugin.update_device_up(self._context, port_id, self._host, self._host)
+                LOG.info("%s is up", port_id)
+        self._seen = ports
+
+    def _ports(self) -> list[dict[str, str]]:
+        ports: list[dict[str, str]] = self._plugin.get_ports_by_vnic_type_and_host(
+            self._context, portbindings.VNIC_NORMAL, self._host
+        )
+        return ports
+
+
+def main() -> None:
+    config.register_common_config_options()
+    agent_options.register_agent_state_opts_helper(cfg.CONF)
+    cfg.CONF.register_opts(OPTIONS, "labstack")
+    cfg.CONF(sys.argv[1:], project="neutron")
+    config.setup_logging()
+    rpc.init(cfg.CONF)
+    BridgeAgent(cfg.CONF.host, cfg.CONF.labstack.bridge_mappings).run()
+
+
+if __name__ == "__main__":
+    main()
