@@ -108,6 +108,21 @@ class MarkerNotFound(Invalid):
     template = "Marker {marker} could not be found."
 
 
+class NetworkServiceError(BlockMigrateError):
+    template = "Neutron could not {action}: {reason}"
+
+
+class NetworkServiceUnavailable(BlockMigrateError):
+    template = (
+        "Neutron could not be asked to {action}: {reason}. Check that neutron-server answers, and the [neutron] options of this "
+        "service."
+    )
+
+
+class PortNotUsable(Conflict):
+    template = "Port {port_id} cannot be used: {reason}"
+
+
 class NoMoreAddresses(Conflict):
     template = "Network {network} has no free address left: add a larger network or delete servers on it."
 

@@ -192,6 +192,39 @@ class VolumeConnection:
 
 
 @dataclasses.dataclass(frozen=True)
+class FixedIp:
+    """An address of a port."""
+
+    ip_address: str
+    subnet_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class WantedPort:
+    """What the request for a server says of one interface: a port that is there, or a network to make one on."""
+
+    network_id: str = ""
+    port_id: str = ""
+    fixed_ip: str = ""
+    """Address that a port made for it shall have; empty: any."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkPort:
+    """A server's port as the service that owns it (Neutron) describes it, kept with the server for those who ask often."""
+
+    network_id: str
+    network_name: str
+    fixed_ips: tuple[FixedIp, ...]
+    status: str
+    """Neutron's: "ACTIVE" once it is wired, "DOWN", "BUILD" or "ERROR"."""
+    vif: Vif
+    """The interface on the host that has the server."""
+    given: bool = False
+    """Its user made it: it outlives the server."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Server:
     """A server as hosts know it: what to run, not what its user sees."""
 
@@ -371,6 +404,10 @@ class PreparedDestination:
     """The domain as it shall look on the destination; empty: as on the source."""
     bytes_fetched: int = 0
     """Bytes of base images that had to be brought here."""
+    vifs: tuple[Vif, ...] | None = None
+    """The guest's interfaces as they are here; None: as on the source."""
+    awaited_ports: tuple[str, ...] = ()
+    """Ports whose owner says when they are wired here; the transfer waits for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -429,6 +466,8 @@ class TransferOutcome:
     paused_ms: float = 0.0
     """How long no copy executed: from the source's pause to the destination's resume."""
     power_state: PowerState = PowerState.RUNNING
+    ports_moved: bool = True
+    """Whether the network learnt at the switch where the guest is; else it is still to be told."""
     marks_s: dict[str, float] = dataclasses.field(default_factory=dict)
     """Seconds since the Epoch, by name: transfer_started, source_paused, destination_complete, fenced, resumed, …"""
 

@@ -18,6 +18,8 @@ _BASE = [
     policy.RuleDefault("project_manager_or_admin", "rule:project_manager_api or rule:context_is_admin", "Manager, or admin."),
     policy.RuleDefault("project_member_or_admin", "rule:project_member_api or rule:context_is_admin", "Member, or admin."),
     policy.RuleDefault("project_reader_or_admin", "rule:project_reader_api or rule:context_is_admin", "Reader, or admin."),
+    policy.RuleDefault("service_api", "role:service", "Another service of the cloud."),
+    policy.RuleDefault("service_or_admin", "rule:service_api or rule:context_is_admin", "Another service, or admin."),
 ]
 _rules: list[policy.RuleDefault] = []
 
@@ -119,6 +121,13 @@ VOLUMES_UPDATE = _rule(
     "os-volumes-attachments:update", MEMBER, "Change whether a volume goes with its server.", "PUT", _VOLUMES + "/{volume_id}"
 )
 VOLUMES_DELETE = _rule("os-volumes-attachments:delete", MEMBER, "Detach a volume.", "DELETE", _VOLUMES + "/{volume_id}")
+EXTERNAL_EVENTS = _rule(
+    "os-server-external-events:create",
+    "rule:service_or_admin",
+    "Tell what happened to a server's network or volumes.",
+    "POST",
+    "/os-server-external-events",
+)
 PREFLIGHT = _rule(
     "preflight",
     ADMIN,

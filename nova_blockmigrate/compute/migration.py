@@ -6,6 +6,7 @@ This module adds what lies between: records on disk, claims, and the way to the 
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
@@ -15,6 +16,7 @@ from oslo_log import log
 from nova_blockmigrate import breakpoints, concurrency, exceptions
 from nova_blockmigrate.compute import checks, claims
 from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.compute.ports import BelongingsOnly, Ports
 from nova_blockmigrate.compute.preparations import Preparation, Preparations
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.compute.transfers import TransferControl
@@ -60,12 +62,15 @@ class MigrationJobs:
         }
     )
 
-    def __init__(self, conf: cfg.ConfigOpts, host: str, driver: ComputeDriver, records: Records, peers: ComputeAPI) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, host: str, driver: ComputeDriver, records: Records, peers: ComputeAPI, ports: Ports
+    ) -> None:
         self._conf = conf
         self._host = host
         self._driver = driver
         self._records = records
         self._peers = peers
+        self._ports = ports
         self._controls: dict[str, TransferControl] = {}
         self._claiming = threading.Lock()
         self._preparations = Preparations()
@@ -129,17 +134,20 @@ class MigrationJobs:
             self._claim(plan, description)
             breakpoints.reached("prepare.claimed")
             record = self._records.open(plan, DESTINATION)
-            prepared = call.run(self._driver.pre_live_migration, plan, description, record, call.callback(fetch_base))
+            places = self._ports.prepare(plan, record)
+            here = places.in_plan(plan)
+            prepared = call.run(self._driver.pre_live_migration, here, description, record, call.callback(fetch_base))
         LOG.info("%s destination is ready, %d bytes of base images brought", plan.label, prepared.bytes_fetched)
-        return to_primitive(prepared)  # type: ignore[no-any-return]
+        return to_primitive(places.in_answer(prepared))  # type: ignore[no-any-return]
 
     def release_destination(self, context: RequestContext, plan: MigrationPlan) -> None:
         """Undo `prepare_destination`, exactly what the ledger lists. One that still runs here is called off first."""
         with self._preparations.of(plan.migration_uuid).ended():
             record = self._records.get(plan.migration_uuid)
             if record is not None:
-                left = concurrency.run_native(self._driver.rollback_live_migration_at_destination, plan, record)
-                _tell(plan, left)
+                here, belongings = self._ports.prepared(plan, record), BelongingsOnly(record)
+                _tell(plan, concurrency.run_native(self._driver.rollback_live_migration_at_destination, here, belongings))
+                self._ports.release(plan, record)
                 self._records.close(plan.migration_uuid)
                 LOG.info("%s destination released", plan.label)
         self._preparations.forget(plan.migration_uuid)
@@ -152,12 +160,14 @@ class MigrationJobs:
         record = self._records.get(plan.migration_uuid)
         if record is None or record.kept(GUEST) is None:
             return to_primitive(TransferOutcome(Verdict.UNDECIDED, f"{self._host} knows nothing of it."))  # type: ignore[no-any-return]
-        return to_primitive(self.watcher.complete(plan, record, source_is_dead))  # type: ignore[no-any-return]
+        outcome = self.watcher.complete(plan, record, source_is_dead)
+        return to_primitive(self._with_network(plan, outcome))  # type: ignore[no-any-return]
 
     def finish_destination(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
         """The guest runs here to stay: see that it does, and that its disks are safe; {"progress": the transfer's final
         TransferProgress, or None}."""
         progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
+        self._ports.arrive(plan, self._records.get(plan.migration_uuid))
         self._records.settle(plan)
         self._preparations.forget(plan.migration_uuid)
         return {"progress": to_primitive(progress)}
@@ -190,7 +200,7 @@ class MigrationJobs:
             LOG.exception("%s transfer could not be followed to its end", plan.label)
             outcome = TransferOutcome(Verdict.UNDECIDED, reason=str(error))
         self._log_outcome(plan, outcome)
-        answer: Primitive = to_primitive(outcome)
+        answer: Primitive = to_primitive(self._with_network(plan, outcome))
         breakpoints.reached("transfer.decided")
         if outcome.verdict is not Verdict.UNDECIDED:
             record.remember("outcome", answer)
@@ -206,7 +216,9 @@ class MigrationJobs:
         """The guest runs elsewhere: delete what it left here. The driver makes sure of both itself."""
         description = from_primitive(GuestDescription, guest)
         belongings = self._records.of_server(plan.server.uuid)
-        _tell(plan, concurrency.run_native(self._driver.post_live_migration_at_source, plan, description, belongings))
+        here = self._ports.departed(plan, self._records.get(plan.migration_uuid))
+        _tell(plan, concurrency.run_native(self._driver.post_live_migration_at_source, here, description, belongings))
+        self._ports.leave(plan)
         self._controls.pop(plan.migration_uuid, None)
         self._records.close_server(plan.server.uuid)
         self._records.close(plan.migration_uuid)
@@ -241,6 +253,12 @@ class MigrationJobs:
         return found
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _with_network(self, plan: MigrationPlan, outcome: TransferOutcome) -> TransferOutcome:
+        """The outcome, with the network told at once if the guest has moved."""
+        if outcome.verdict is not Verdict.HANDED_OVER:
+            return outcome
+        return dataclasses.replace(outcome, ports_moved=self._ports.depart(plan))
 
     def _coming(self, plan: MigrationPlan) -> list[MigrationPlan]:
         present = concurrency.run_native(self._driver.list_instance_uuids)

@@ -15,10 +15,12 @@ from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.manager import ComputeManager
 from nova_blockmigrate.compute.migration import MigrationJobs
+from nova_blockmigrate.compute.ports import Ports
 from nova_blockmigrate.compute.reporter import Reporter
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.compute.watcher import LOOK_INTERVAL_S
 from nova_blockmigrate.context import service_context
+from nova_blockmigrate.network import backend
 from nova_blockmigrate.virt.driver import ComputeDriver, load_driver
 
 LOG = log.getLogger(__name__)
@@ -38,7 +40,8 @@ class ComputeService:
     def start(self) -> None:
         concurrency.run_native(self._driver.init_host, self._host)
         records = Records(pathlib.Path(self._conf.state_path) / "ledger" / self._host)
-        migrations = MigrationJobs(self._conf, self._host, self._driver, records, ComputeAPI(self._conf))
+        ports = Ports(self._conf, backend.load(self._conf))
+        migrations = MigrationJobs(self._conf, self._host, self._driver, records, ComputeAPI(self._conf), ports)
         manager = ComputeManager(self._conf, self._driver, self._host, self._jobs, migrations, records)
         self._server = rpc.server(self._conf, rpc.COMPUTE_TOPIC, self._host, manager)
         self._server.start()

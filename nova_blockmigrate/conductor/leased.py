@@ -15,6 +15,8 @@ from sqlalchemy import orm
 
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import checking, hosts
+from nova_blockmigrate.conductor.plug_events import PlugEvents
+from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.settings import server_of
 from nova_blockmigrate.conductor.steps import Where
 from nova_blockmigrate.conductor.volumes import ServerVolumes
@@ -41,6 +43,8 @@ class Surroundings:
     stopping: threading.Event
     slot_released: threading.Condition
     volumes: ServerVolumes
+    ports: ServerPorts
+    plugs: PlugEvents
 
 
 class LeasedMigration:

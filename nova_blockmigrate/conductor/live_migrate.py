@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from oslo_log import log
 from sqlalchemy import orm
@@ -16,6 +17,7 @@ from sqlalchemy import orm
 from nova_blockmigrate import breakpoints, exceptions
 from nova_blockmigrate.conductor import checking, hosts, steps
 from nova_blockmigrate.conductor.leased import Columns, LeasedMigration, LeaseLost, Surroundings, label
+from nova_blockmigrate.conductor.migration_ports import MigrationPorts
 from nova_blockmigrate.conductor.roll_back import Failure, aborted, failing_by_volumes, roll_back, turn_back, vm_state
 from nova_blockmigrate.conductor.steps import Step, Where
 from nova_blockmigrate.conductor.transferring import Transferring, final_counters
@@ -39,6 +41,7 @@ class LiveMigrateTask:
         self._around = surroundings
         self._id = migration_id
         self._leased = LeasedMigration(surroundings, migration_id)
+        self._ports = MigrationPorts(self._leased)
         self._work: dict[str, Callable[[models.Migration], Columns]] = {
             "check": self._check,
             "queue": self._queue,
@@ -100,7 +103,7 @@ class LiveMigrateTask:
             timeline = migration.timeline | {step.name: round(seconds, 3)}
             actions.end_open_events(db, migration.instance_uuid, migration.request_id, "Success")
             if step.name == "record":
-                _move_instance(db, migration)
+                _move_instance(db, migration, self._ports.known_after(db, migration))
             if following.status.is_final:
                 columns |= self._leased.over(db, migration, None)
             elif following.event:
@@ -143,6 +146,7 @@ class LiveMigrateTask:
             with session.writer() as db:
                 self._leased.owned(db)
                 if migrations.claim_slot(db, self._id, limit):
+                    self._ports.forget_events(db, migration)
                     return {}
             with self._around.slot_released:
                 self._around.slot_released.wait(1.0)
@@ -155,6 +159,7 @@ class LiveMigrateTask:
         with failing_by_volumes():
             self._around.volumes.give(self._leased.context(migration), migration.instance_uuid, migration.dest_compute or "")
         prepared = self._leased.ask(migration, Where.DESTINATION, "prepare_destination", {"guest": migration.guest})
+        self._ports.await_plugged(migration, prepared)
         return {"prepared": prepared}
 
     def _transfer(self, migration: models.Migration) -> Columns:
@@ -162,6 +167,7 @@ class LiveMigrateTask:
 
     def _record(self, migration: models.Migration) -> Columns:
         """The work is `_move_instance`, in the transaction that also ends the step."""
+        self._ports.tell_of_arrival(migration)
         return {"reason": None}
 
     def _finish_destination(self, migration: models.Migration) -> Columns:
@@ -177,12 +183,13 @@ class LiveMigrateTask:
             self._leased.ask(migration, Where.SOURCE, "clean_source", arguments, patience_s=CLEAN_PATIENCE_S)
         except hosts.HostSilent as silence:
             LOG.warning("%s %s It clears what the guest left there when it reports again.", label(migration), silence)
+            self._ports.tell_of_departure(migration)
         with failing_by_volumes():
             self._around.volumes.take(migration.instance_uuid, migration.source_compute)
         return {}
 
 
-def _move_instance(db: orm.Session, migration: models.Migration) -> None:
+def _move_instance(db: orm.Session, migration: models.Migration, network_info: list[Any] | None) -> None:
     """From here on users see the server on its new host."""
     outcome = from_primitive(TransferOutcome, migration.outcome)
     instances.update(
@@ -194,6 +201,7 @@ def _move_instance(db: orm.Session, migration: models.Migration) -> None:
         vm_state=vm_state(outcome.power_state).value,
         power_state=int(outcome.power_state),
         progress=0,
+        network_info=network_info,
     )
 
 

@@ -10,6 +10,7 @@ from nova_blockmigrate import concurrency
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import dry_run as dry_runs
 from nova_blockmigrate.conductor.adoption import Adoption, Owner
+from nova_blockmigrate.conductor.plug_events import PlugEvents
 from nova_blockmigrate.conductor.power_states import take_in
 from nova_blockmigrate.conductor.runner import MigrationRunner
 from nova_blockmigrate.conductor.server_runner import ServerRunner
@@ -32,6 +33,7 @@ class ConductorManager:
         server_runner: ServerRunner,
         computes: ComputeAPI,
         volumes: ServerVolumes,
+        plugs: PlugEvents,
     ) -> None:
         self._conf = conf
         self._runner = runner
@@ -39,6 +41,7 @@ class ConductorManager:
         self._server_runner = server_runner
         self._computes = computes
         self._volumes = volumes
+        self._plugs = plugs
 
     # --- migrations -------------------------------------------------------------------------------------------------
 
@@ -108,6 +111,12 @@ class ConductorManager:
     def release_server(self, context: RequestContext, server: str) -> str:
         """Forget an adopted server, by its UUID or name; its guest goes on. Returns the UUID."""
         return Adoption(self._computes).release(context, server)
+
+    def external_events(self, context: RequestContext, changed: list[str]) -> None:
+        """Other services' words were written down; `changed`: servers whose ports are not as they were."""
+        self._plugs.arrived()
+        for server_uuid in changed:
+            concurrency.spawn("refresh-ports", self._servers.refresh_ports, server_uuid)
 
     # --- hosts ------------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,11 @@ class ConductorAPI:
     def detach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
         self._client.cast(context, "detach_volume", server_uuid=server_uuid, mapping_id=mapping_id)
 
+    def external_events(self, context: RequestContext, changed: list[str]) -> None:
+        """Other services' words were written down. A lost message only delays what follows from a plugged port; what changed
+        is read again at the next change."""
+        self._client.cast(context, "external_events", changed=changed)
+
     def get_console_output(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
         client = self._client.prepare(timeout=CONSOLE_TIMEOUT_S)
         output: str = client.call(context, "get_console_output", server_uuid=server_uuid, max_bytes=max_bytes)

@@ -13,11 +13,12 @@ from sqlalchemy import orm
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import hosts, scheduler
+from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.settings import candidates, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, compute_nodes, instances, networks, server_tasks
+from nova_blockmigrate.db.queries import actions, compute_nodes, external_events, instances, networks, server_tasks
 from nova_blockmigrate.objects import PowerState, StepReport, TaskState, VmState, to_primitive
 
 LOG = log.getLogger(__name__)
@@ -43,6 +44,7 @@ class ServerTasks:
     computes: ComputeAPI
     stopping: threading.Event
     volumes: ServerVolumes
+    ports: ServerPorts
 
     def do(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
         """Begin an action, or go on with one that another conductor began."""
@@ -58,6 +60,7 @@ class ServerTasks:
         """Choose a host and have the server made there; ends active, or in error with a fault that says why."""
         try:
             instance = self._place(server_uuid)
+            instance = self.ports.connect(server_uuid)
             self._event(context, instance, "compute__do_build_and_run_instance")
             power_state = self._ask(context, instance, "build", {})
         except (hosts.JobFailed, exceptions.BlockMigrateError) as error:
@@ -79,18 +82,21 @@ class ServerTasks:
             instance = instances.get(db, server_uuid)
         if instance.host is not None:
             self._event(context, instance, "compute_terminate_instance")
-            try:
+        try:
+            if instance.host is not None:
                 self._ask(context, instance, "delete", {})
-            except hosts.JobFailed as error:
-                LOG.error("[server %s] could not be deleted: %s", server_uuid, error)
-                self._fail(context, server_uuid, str(error), vm_state=VmState.ERROR.value)
-                return
-        self.volumes.release(instance)
+            self.volumes.release(instance)
+            self.ports.disconnect(server_uuid)
+        except (hosts.JobFailed, exceptions.BlockMigrateError) as error:
+            LOG.error("[server %s] could not be deleted: %s", server_uuid, error)
+            self._fail(context, server_uuid, str(error), vm_state=VmState.ERROR.value)
+            return
         with session.writer() as db:
             actions.end_open_events(db, server_uuid, context.request_id, "Success")
             actions.finish(db, server_uuid, context.request_id)
             server_tasks.end(db, server_uuid, context.request_id)
             networks.release_ports(db, instance.id)
+            external_events.forget(db, [server_uuid])
             instances.mark_deleted(db, server_uuid)
         LOG.info("[server %s] deleted", server_uuid)
 
@@ -113,6 +119,13 @@ class ServerTasks:
         if instance.host is None:
             raise exceptions.Conflict(f"Instance {server_uuid} is on no host: it has no console.")
         return self.computes.get_console_output(context, instance.host, to_primitive(server_of(instance)), max_bytes)
+
+    def refresh_ports(self, server_uuid: str) -> None:
+        """The network service says that something about the server's ports has changed."""
+        try:
+            self.ports.refresh(server_uuid)
+        except exceptions.BlockMigrateError as error:
+            LOG.warning("[server %s] its ports are shown as they were: %s", server_uuid, error.message)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -14,12 +14,15 @@ from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import identity
 from nova_blockmigrate.conductor.leased import Surroundings
 from nova_blockmigrate.conductor.manager import ConductorManager
+from nova_blockmigrate.conductor.plug_events import PlugEvents
 from nova_blockmigrate.conductor.runner import MigrationRunner
+from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.server_runner import ServerRunner
 from nova_blockmigrate.conductor.servers import ServerTasks
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import services
+from nova_blockmigrate.network import backend
 from nova_blockmigrate.volume.api import load_backend
 
 LOG = log.getLogger(__name__)
@@ -41,11 +44,13 @@ class ConductorService:
         computes = ComputeAPI(self._conf)
         owner = identity.of_this_process(self._conf.host)
         volumes = ServerVolumes(self._conf, computes, load_backend(self._conf), self._stopping)
-        surroundings = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition(), volumes)
-        runner = self._runner = MigrationRunner(surroundings)
-        servers = ServerTasks(self._conf, computes, self._stopping, volumes)
+        ports = ServerPorts(self._conf, backend.load(self._conf))
+        plugs = PlugEvents(self._stopping)
+        around = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition(), volumes, ports, plugs)
+        runner = self._runner = MigrationRunner(around)
+        servers = ServerTasks(self._conf, computes, self._stopping, volumes, ports)
         server_runner = self._server_runner = ServerRunner(self._conf, owner, servers)
-        manager = ConductorManager(self._conf, runner, servers, server_runner, computes, volumes)
+        manager = ConductorManager(self._conf, runner, servers, server_runner, computes, volumes, plugs)
         self._server = rpc.server(self._conf, rpc.CONDUCTOR_TOPIC, self._conf.host, manager)
         self._server.start()
         self._every(self._conf.report_interval, self._report)

@@ -11,6 +11,7 @@ from sqlalchemy import orm
 
 from nova_blockmigrate.conductor.preflight import HostFacts
 from nova_blockmigrate.conductor.scheduler import Candidate
+from nova_blockmigrate.conductor.server_ports import known
 from nova_blockmigrate.db import models
 from nova_blockmigrate.db.queries import compute_nodes, instances, migrations, services
 from nova_blockmigrate.objects import GuestDescription, ImageRef, Server, Vif, VolumeConnection, from_primitive
@@ -29,23 +30,29 @@ def server_of(instance: models.Instance) -> Server:
         vcpus=instance.vcpus,
         root_gib=instance.root_gib,
         image=image,
-        vifs=tuple(
-            Vif(
-                port_id=port.id,
-                mac=port.mac_address,
-                bridge=port.network.bridge,
-                tap=f"tap{port.id[:11]}",
-                ip_address=port.ip_address,
-                mtu=port.network.mtu,
-            )
-            for port in instance.ports
-        ),
+        vifs=_vifs(instance),
         volumes=tuple(
             connection_of(mapping, attachment)
             for mapping in instance.volumes
             for attachment in mapping.attachments
             if attachment.attachment_id
         ),
+    )
+
+
+def _vifs(instance: models.Instance) -> tuple[Vif, ...]:
+    if instance.network_info is not None:
+        return tuple(port.vif for port in known(instance))
+    return tuple(
+        Vif(
+            port_id=port.id,
+            mac=port.mac_address,
+            bridge=port.network.bridge,
+            tap=f"tap{port.id[:11]}",
+            ip_address=port.ip_address,
+            mtu=port.network.mtu,
+        )
+        for port in instance.ports
     )
 
 

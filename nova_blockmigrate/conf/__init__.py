@@ -11,9 +11,9 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
-from nova_blockmigrate.conf import api, base, compute, conductor, database, fake, image, libvirt, network, volume
+from nova_blockmigrate.conf import api, base, compute, conductor, database, fake, image, libvirt, network, neutron, volume
 
-_MODULES = (base, api, conductor, compute, libvirt, network, fake, image, volume, database)
+_MODULES = (base, api, conductor, compute, libvirt, network, neutron, fake, image, volume, database)
 PROJECT = "nova-blockmigrate"
 
 
@@ -43,5 +43,5 @@ def load(argv: list[str], default_config_files: list[str] | None = None) -> cfg.
 
 def list_opts() -> list[tuple[str, list[Any]]]:
     """Entry point `oslo.config.opts`."""
-    items = itertools.chain.from_iterable(module.OPTIONS.items() for module in _MODULES)
+    items = itertools.chain(*(module.OPTIONS.items() for module in _MODULES), neutron.SHOWN_OPTIONS.items())
     return [(group, list(options)) for group, options in items]

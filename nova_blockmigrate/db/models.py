@@ -197,6 +197,11 @@ class Instance(Base, Timestamps):
     adopted: orm.Mapped[dict[str, Any] | None]
     """Of a guest that somebody else made: domain (its name), interfaces and volumes, in words; None for our own."""
 
+    requested_networks: orm.Mapped[Any | None] = orm.mapped_column(sa.JSON(none_as_null=True))
+    """What the request for it said, where a network service owns the ports: list of objects, "auto", "none" or None."""
+    network_info: orm.Mapped[list[Any] | None] = orm.mapped_column(sa.JSON(none_as_null=True))
+    """`objects.NetworkPort`s, where a network service owns the ports; None where they are rows of ours (`ports`)."""
+
     ports: orm.Mapped[list[Port]] = orm.relationship(lazy="selectin", order_by=Port.created_at)
     volumes: orm.Mapped[list[BlockDeviceMapping]] = orm.relationship(
         lazy="selectin", order_by="BlockDeviceMapping.id", viewonly=True
@@ -266,6 +271,18 @@ class ServerTask(Base, Timestamps):
     owner: orm.Mapped[str | None]
     """Conductor that does it, until the lease expires."""
     lease_expires_at: orm.Mapped[datetime.datetime | None]
+
+
+class ExternalEvent(Base, Timestamps):
+    """What another service said of a server (`os-server-external-events`), for who waits for it."""
+
+    __tablename__ = "external_events"
+
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    instance_uuid: orm.Mapped[str] = orm.mapped_column(sa.String(36), index=True)
+    name: orm.Mapped[str]
+    tag: orm.Mapped[str]
+    status: orm.Mapped[str]
 
 
 class InstanceAction(Base, Timestamps):

@@ -33,9 +33,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "volume": PLUMBING,
     "image": PLUMBING,
     "virt": (*PLUMBING, "network", "volume", "image"),
-    "compute": (*PLUMBING, "rpc", "virt", "conductor.rpcapi"),
-    "conductor": (*PLUMBING, "rpc", "db", "compute.rpcapi", "volume"),
-    "api": (*PLUMBING, "rpc", "db", "policies", "conductor.rpcapi", "compute.rpcapi"),
+    "compute": (*PLUMBING, "rpc", "virt", "conductor.rpcapi", "network.backend"),
+    "conductor": (*PLUMBING, "rpc", "db", "compute.rpcapi", "volume", "network.backend"),
+    "api": (*PLUMBING, "rpc", "db", "policies", "conductor.rpcapi", "compute.rpcapi", "network.backend"),
     "cmd": (*PLUMBING, "rpc", "db", "policies", "compute", "conductor", "api", "virt", "image", "network", "volume"),
 }
 """What each part may import, besides itself. compute reports to the conductor through its rpcapi, and only through

@@ -7,7 +7,7 @@ from typing import Any
 from nova_blockmigrate import policies
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import route
-from nova_blockmigrate.api.views.servers import addresses
+from nova_blockmigrate.api.views import interfaces as views
 from nova_blockmigrate.db.models import Instance
 
 
@@ -35,15 +35,7 @@ def aggregates(request: Request) -> dict[str, Any]:
 def interfaces(request: Request, server: Instance) -> dict[str, Any]:
     return {
         "interfaceAttachments": [
-            {
-                "port_id": port.id,
-                "net_id": port.network_id,
-                "mac_addr": port.mac_address,
-                "port_state": "ACTIVE",
-                "fixed_ips": [{"ip_address": port.ip_address, "subnet_id": port.network_id}],
-            }
-            | ({"tag": None} if request.microversion >= 70 else {})
-            for port in server.ports
+            views.attachment(interface) | ({"tag": None} if request.microversion >= 70 else {}) for interface in views.of(server)
         ]
     }
 
@@ -51,7 +43,8 @@ def interfaces(request: Request, server: Instance) -> dict[str, Any]:
 @route("GET", "/servers/{server_id}/ips", policy=policies.SERVERS_SHOW)
 def ips(request: Request, server: Instance) -> dict[str, Any]:
     short = {
-        name: [{"version": each["version"], "addr": each["addr"]} for each in those] for name, those in addresses(server).items()
+        name: [{"version": each["version"], "addr": each["addr"]} for each in those]
+        for name, those in views.addresses(server).items()
     }
     return {"addresses": short}
 

@@ -21,6 +21,7 @@ from nova_blockmigrate.api.views import servers as views
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, utcnow
 from nova_blockmigrate.db.queries import actions, compute_nodes, flavors, images, instances, networks, server_tasks
+from nova_blockmigrate.network.backend import EMBEDDED
 from nova_blockmigrate.objects import TaskState, VmState
 
 _MOST_AT_ONCE = 100
@@ -45,6 +46,8 @@ class _Wanted:
     flavor: Flavor
     image: Image
     networks: list[Network]
+    requested_networks: Any
+    """What the body says of networks, for the network service that owns the ports; None where we do."""
     host: str | None
     count: int
 
@@ -100,7 +103,8 @@ def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | N
         if not image_id:
             raise exceptions.ValidationError(detail="imageRef: servers boot from an image; name one")
         image = images.get(db, image_id)
-        found = _networks(db, body.get("networks"))
+        foreign = request.conf.network_backend != EMBEDDED
+        found = [] if foreign else _networks(db, body.get("networks"))
     except exceptions.NotFound as error:  # the fault is in the body, not in the path
         raise exceptions.Invalid(error.message) from error
     if host:
@@ -111,13 +115,26 @@ def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | N
         raise FlavorTooSmall(flavor=flavor.name, image=image.name, needed=f"{needed_gib} GiB of disk")
     if flavor.memory_mib < image.min_ram_mib:
         raise FlavorTooSmall(flavor=flavor.name, image=image.name, needed=f"{image.min_ram_mib} MiB of memory")
-    return _Wanted(flavor, image, found, host, count)
+    asked = _asked_networks(body, count) if foreign else None
+    return _Wanted(flavor, image, found, asked, host, count)
+
+
+def _asked_networks(body: dict[str, Any], count: int) -> Any:
+    """What the conductor asks the network service for. Whether it is there shows only then, as the API waits for nobody."""
+    asked = body.get("networks") or None
+    if count > 1 and isinstance(asked, list) and any("port" in one or "fixed_ip" in one for one in asked):
+        raise exceptions.ValidationError(detail="networks: one port or address cannot be had by several servers")
+    return asked
 
 
 def _networks(db: orm.Session, wanted: Any) -> list[Network]:
     if wanted == "none":
         return []
     if isinstance(wanted, list) and wanted:
+        if any("port" in one or "fixed_ip" in one for one in wanted):
+            raise exceptions.ValidationError(
+                detail="networks: embedded networks give ports and addresses by themselves; name a uuid"
+            )
         return [networks.get(db, each["uuid"]) for each in wanted if "uuid" in each]
     there = networks.search(db)
     if len(there) > 1:
@@ -164,6 +181,7 @@ def _insert(db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wa
         tags=body.get("tags", []),
         user_data=body.get("user_data"),
         reservation_id=reservation,
+        requested_networks=wanted.requested_networks,
     )
     for network in wanted.networks:
         networks.allocate_port(db, network.id, server.id)

@@ -23,7 +23,9 @@ _METADATA: Schema = {
     "propertyNames": {"pattern": r"^[a-zA-Z0-9-_:. ]{1,255}$"},
     "additionalProperties": {"type": "string", "maxLength": 255},
 }
-_NETWORK: Schema = document({"uuid": UUID})
+_NETWORK: Schema = document(
+    {"uuid": UUID, "port": UUID, "fixed_ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}}
+) | {"anyOf": [{"required": ["uuid"]}, {"required": ["port"]}]}
 _NETWORKS: Schema = {"type": "array", "items": _NETWORK}
 _NETWORKS_37: Schema = {"oneOf": [_NETWORKS, {"enum": ["none", "auto"]}]}
 # what `openstack server create --image` always sends beside imageRef: the root disk, local, from the image

@@ -8,7 +8,7 @@ from typing import Any
 
 from nova_blockmigrate import policies
 from nova_blockmigrate.api.request import Request
-from nova_blockmigrate.api.views import links
+from nova_blockmigrate.api.views import interfaces, links
 from nova_blockmigrate.api.views.times import zulu
 from nova_blockmigrate.db.models import BlockDeviceMapping, Instance
 from nova_blockmigrate.objects import TaskState, VmState
@@ -86,7 +86,7 @@ def basic(request: Request, server: Instance) -> dict[str, Any]:
         "flavor": _flavor(request, server),
         "created": zulu(server.created_at),
         "updated": zulu(server.updated_at or server.created_at),
-        "addresses": addresses(server),
+        "addresses": interfaces.addresses(server),
         "accessIPv4": "",
         "accessIPv6": "",
         "OS-DCF:diskConfig": "MANUAL",
@@ -135,15 +135,6 @@ def full(request: Request, server: Instance, host_status: Mapping[str, str], one
     if minor >= 96:
         shown["pinned_availability_zone"] = server.availability_zone if server.requested_host else None
     return shown
-
-
-def addresses(server: Instance) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for port in server.ports:
-        found.setdefault(port.network.name, []).append(
-            {"version": 4, "addr": port.ip_address, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac_address}
-        )
-    return found
 
 
 def _volume(mapping: BlockDeviceMapping, minor: int) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from oslo_config import cfg
 
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import MigrationJobs
+from nova_blockmigrate.compute.ports import Ports
 from nova_blockmigrate.context import service_context
+from nova_blockmigrate.network.backend import Embedded
 from nova_blockmigrate.objects import (
     GuestDescription,
     MigrationPlan,
@@ -45,7 +47,8 @@ class FailingDriver:
 def jobs(tmp_path: pathlib.Path, begun: bool) -> MigrationJobs:
     driver: Any = FailingDriver(begun)
     peers: Any = None
-    return MigrationJobs(cfg.ConfigOpts(), "source", driver, Records(tmp_path), peers)
+    conf = cfg.ConfigOpts()
+    return MigrationJobs(conf, "source", driver, Records(tmp_path), peers, Ports(conf, Embedded(conf)))
 
 
 def test_an_error_after_the_guest_may_have_moved_does_not_mean_that_it_stayed(tmp_path: pathlib.Path) -> None:
