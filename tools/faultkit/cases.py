@@ -61,6 +61,11 @@ class Case:
     """What the laboratory runs on, as in its options: empty means SQLite."""
 
     @property
+    def panics(self) -> bool:
+        """The guest's kernel is told to panic."""
+        return Order("crash") in self.breaks
+
+    @property
     def slow(self) -> bool:
         """Copying must last."""
         return not self.point or self.cause is not None

@@ -78,6 +78,8 @@ def document(results: Sequence[Result]) -> str:
     longest = max((result.seconds for result in held), default=0.0)
     count = f"{len(results)} cases, {len(held)} held; the longest of those took {math.ceil(longest)} s.\n"
     text = _HEAD.format(limit=LIMIT_S) + invariants + f"\n{count}\n" + _rst_table([list(_COLUMNS), *map(row, results)])
+    if panics := sum(result.panics for result in results):
+        text += f"\n{panics} of them were played anew, as the guest's kernel panicked: emulation loses pages (:doc:`tests`).\n"
     lines = troubles(results)
     if lines:
         text += "\nWhat did not hold\n=================\n\n" + "".join(f"- {line}\n" for line in lines)
@@ -104,7 +106,7 @@ def keep(result: Result, folder: Path = KEPT) -> None:
     """Remember what came of a case, in place of what came of it before."""
     folder.mkdir(parents=True, exist_ok=True)
     violations = [[each.invariant, each.words] for each in result.violations]
-    values = {name: getattr(result, name) for name in ("ended", "on", "seconds", "trouble")}
+    values = {name: getattr(result, name) for name in ("ended", "on", "seconds", "trouble", "panics")}
     _file(folder, result.case).write_text(json.dumps({**values, "violations": violations}, indent=1))
 
 

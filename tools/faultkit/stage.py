@@ -203,6 +203,14 @@ class Stage:
             for console in self.path(host, INSTANCES).glob("*/console.log"):
                 shutil.copyfile(console, folder / f"{host}-console.log")
 
+    def guest_panicked(self) -> bool:
+        """Whether its console says that its kernel gave up."""
+        for host in HOSTS:
+            with contextlib.suppress(OSError):
+                if b"Kernel panic" in self.path(host, f"{self.guest.folder}/console.log").read_bytes():
+                    return True
+        return False
+
     def status(self) -> dict[str, Any] | None:
         """The guest's own word, or None when it does not answer."""
         with contextlib.suppress(OSError, ValueError, LabError):
