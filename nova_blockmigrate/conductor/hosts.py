@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import oslo_messaging
 from oslo_log import log
 
 from nova_blockmigrate import rpc
@@ -59,7 +60,9 @@ def ask_until_done(asking: Asking) -> Any:
             report = asking.call()
         except rpc.UNANSWERED as error:
             silence = time.monotonic() - heard
-            if asking.patience_s is not None and silence >= asking.patience_s:
+            if not isinstance(error, oslo_messaging.MessagingTimeout):
+                heard = time.monotonic()  # the broker does not answer: of the host nothing is known
+            elif asking.patience_s is not None and silence >= asking.patience_s:
                 raise HostSilent(f"{asking.host} did not answer for {silence:.0f} s ({asking.job}).") from error
             if not silent:
                 LOG.warning("%s does not answer (%s): asking again: %s", asking.host, asking.job, error)

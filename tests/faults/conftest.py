@@ -24,14 +24,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-run", action="store_true", help="only the dozen cases that every run plays")
     parser.addoption("--write-matrix", action="store_true", help="write doc/fault-matrix.rst when all cases were played")
+    parser.addoption("--missing", action="store_true", help="only what has not held, or was not played, in earlier runs")
     parser.addoption("--part", default="", help="K/N: only the Kth of N shares; results of the others are kept from their own runs")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    from faultkit import matrix
     from faultkit.cases import CASES
 
     if "case" in metafunc.fixturenames:
         chosen = [case for case in CASES if case.in_every_run or not metafunc.config.getoption("--every-run")]
+        if metafunc.config.getoption("--missing"):
+            held = {result.case for result in matrix.kept(CASES) if result.held}
+            chosen = [case for case in chosen if case not in held]
         number, _, count = metafunc.config.getoption("--part").partition("/")
         chosen = chosen[int(number) - 1 :: int(count)] if count else chosen
         metafunc.parametrize("case", chosen, ids=lambda case: case.name)

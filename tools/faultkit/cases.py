@@ -131,14 +131,15 @@ CONTROL_PLANE = (
     Case("rabbitmq killed in mid-copy", "", (Kill("rabbitmq"),), 10, CONTROL, moves_meanwhile=True, in_every_run=True),
     Case("rabbitmq away for 90 s", "", (Kill("rabbitmq"),), 90, CONTROL, moves_meanwhile=True),
     Case("rabbitmq frozen in mid-copy", "", (Freeze("rabbitmq"),), 30, CONTROL, moves_meanwhile=True),
-    Case("rabbitmq killed while preparing", "prepare.claimed", (Kill("rabbitmq"),), 5, CONTROL),
+    Case("rabbitmq killed while preparing", "prepare.claimed", (Kill("rabbitmq"),), 5, EITHER),
     Case("rabbitmq killed at the handover", "handover.complete", (Kill("rabbitmq"),), 5, CONTROL),
     Case("database locked for 45 s", "", (LockDatabase(),), 45, CONTROL, moves_meanwhile=True),
     Case("database locked after the handover", "transfer.kept", (LockDatabase(),), 10, CONTROL, in_every_run=True),
 )
 
 SOURCE_COMPUTE = (
-    *killed("source compute", ("check_source.end", "transfer.begin", "transfer.journalled", "transfer.started"), CONTROL),
+    *killed("source compute", ("check_source.end",), STOPPED),
+    *killed("source compute", ("transfer.begin", "transfer.journalled", "transfer.started"), CONTROL),
     Case("source compute killed in mid-copy", "", (Kill("source compute"),), 3, CONTROL, in_every_run=True),
     Case("source compute stopped in mid-copy", "", (Terminate("source compute"),), 3, CONTROL),
     Case("source compute frozen in mid-copy", "", (Freeze("source compute"),), 25, CONTROL, moves_meanwhile=True),
@@ -185,7 +186,8 @@ SOURCE_COMPUTE = (
 )
 
 DESTINATION_COMPUTE = (
-    *killed("destination compute", ("check_destination.end", "prepare_destination.begin", "prepare.claimed"), CONTROL),
+    *killed("destination compute", ("check_destination.end",), STOPPED),
+    *killed("destination compute", ("prepare_destination.begin", "prepare.claimed"), CONTROL),
     Case(
         "destination compute killed while a base is brought",
         "prepare.base_fetched",

@@ -79,7 +79,8 @@ def document(results: Sequence[Result]) -> str:
     count = f"{len(results)} cases, {len(held)} held; the longest of those took {math.ceil(longest)} s.\n"
     text = _HEAD.format(limit=LIMIT_S) + invariants + f"\n{count}\n" + _rst_table([list(_COLUMNS), *map(row, results)])
     if panics := sum(result.panics for result in results):
-        text += f"\n{panics} of them were played anew, as the guest's kernel panicked: emulation loses pages (:doc:`tests`).\n"
+        again = "were played anew, as emulation had lost pages of the guest's memory (:doc:`tests`); its console says so"
+        text += f"\n{panics} of them {again}.\n"
     lines = troubles(results)
     if lines:
         text += "\nWhat did not hold\n=================\n\n" + "".join(f"- {line}\n" for line in lines)

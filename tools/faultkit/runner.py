@@ -41,8 +41,8 @@ class Result:
     trouble: str = ""
     """The case could not be played."""
     panics: int = 0
-    """How often the case was played anew because the guest's kernel panicked without being told to: under emulation QEMU loses
-    pages of a guest that moves (doc/tests.rst), so that says nothing about us. It is counted, and told in the matrix."""
+    """How often the case was played anew because the guest's memory was damaged: under emulation QEMU loses pages of a guest that
+    moves (doc/tests.rst). It is counted, and told in the matrix."""
 
     @property
     def held(self) -> bool:
@@ -79,7 +79,7 @@ class HostWatch(threading.Thread):
 def play(stage: Stage, case: Case) -> Result:
     """One case, from a healthy guest to a verdict; the stage is healed, but may need to be rebuilt when it did not hold."""
     result = play_once(stage, case)
-    if not result.held and stage.server is not None and not case.panics and stage.guest_panicked():
+    if not result.held and stage.server is not None and not case.panics and stage.guest_lost_pages():
         stage.drop_guest()
         result = play_once(stage, case)
         result.panics = 1
@@ -202,7 +202,7 @@ def _settle(stage: Stage, case: Case, setting: Setting, result: Result, back_at:
         result.seconds = time.monotonic() - back_at
         if not found or time.monotonic() > deadline:
             break
-        if not case.panics and [each.invariant for each in found] == [2] and stage.guest_panicked():
+        if not case.panics and [each.invariant for each in found] == [2] and stage.guest_lost_pages():
             break
         time.sleep(LOOK_INTERVAL_S)
     if not found and result.seconds > LIMIT_S:

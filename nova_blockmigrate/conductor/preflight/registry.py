@@ -82,7 +82,10 @@ class Report:
     def reason(self) -> str:
         """What stands in the way, in words; empty when nothing does. What failed explains what could not be found out."""
         causes = [finding for finding in self.obstacles if finding.result is CheckResult.FAILED] or self.obstacles
-        return " ".join(_sentence(finding) for finding in causes)
+        alike: dict[tuple[str, str], list[Finding]] = {}
+        for finding in causes:  # a host that does not answer is found out by many checks, and said once
+            alike.setdefault((finding.found, finding.needed), []).append(finding)
+        return " ".join(_sentence(*findings) for findings in alike.values())
 
     def error(self) -> exceptions.BlockMigrateError | None:
         """The obstacles as one error, with the code that Nova gives the first of them."""
@@ -114,8 +117,10 @@ def _run(check: Check, facts: Facts) -> Finding:
     return Finding(check.id, check.where, check.title, answer.result, answer.found, answer.needed, answer.remedy)
 
 
-def _sentence(finding: Finding) -> str:
-    words = f"{finding.title}: {finding.found}"
+def _sentence(finding: Finding, *others: Finding) -> str:
+    """What one check found, or several that found the same."""
+    more = f" (and {len(others)} more)" if others else ""
+    words = f"{finding.title}{more}: {finding.found}"
     if finding.needed:
         words += f", {finding.needed} needed"
     if finding.remedy:

@@ -53,6 +53,11 @@ def test_a_silent_host_is_given_up_when_patience_ends() -> None:
         hosts.ask_until_done(asking([oslo_messaging.MessagingTimeout("lost")], patience_s=0.0))
 
 
+def test_a_broker_that_is_away_says_nothing_of_the_host() -> None:
+    answers: list[StepReport | Exception] = [OSError("refused"), oslo_messaging.MessageDeliveryFailure("away"), DONE]
+    assert hosts.ask_until_done(asking(answers, patience_s=0.0)) == 7
+
+
 def test_progress_is_passed_on() -> None:
     seen: list[StepReport] = []
     question = asking([RUNNING, DONE])
