@@ -139,7 +139,10 @@ CONTROL_PLANE = (
 
 SOURCE_COMPUTE = (
     *killed("source compute", ("check_source.end",), STOPPED),
-    *killed("source compute", ("transfer.begin", "transfer.journalled", "transfer.started"), CONTROL),
+    *killed("source compute", ("transfer.begin",), CONTROL),
+    # it cannot know whether libvirt was called, finds no job, and the guest where it was
+    *killed("source compute", ("transfer.journalled",), EITHER),
+    *killed("source compute", ("transfer.started",), CONTROL),
     Case("source compute killed in mid-copy", "", (Kill("source compute"),), 3, CONTROL, in_every_run=True),
     Case("source compute stopped in mid-copy", "", (Terminate("source compute"),), 3, CONTROL),
     Case("source compute frozen in mid-copy", "", (Freeze("source compute"),), 25, CONTROL, moves_meanwhile=True),
