@@ -127,6 +127,14 @@ class NoMoreAddresses(Conflict):
     template = "Network {network} has no free address left: add a larger network or delete servers on it."
 
 
+class DomainNotFound(NotFound):
+    template = "No domain {names} on {host}."
+
+
+class NotAdopted(Conflict):
+    template = "Server {server} was made here, not adopted: delete it instead of releasing it."
+
+
 class NameInUse(Conflict):
     template = "A {what} named {name} exists already."
 

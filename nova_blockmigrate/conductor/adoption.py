@@ -49,14 +49,6 @@ _VM_STATES = {
 }
 
 
-class NoSuchDomain(exceptions.NotFound):
-    template = "No domain {names} on {host}."
-
-
-class NotAdopted(exceptions.Conflict):
-    template = "Server {server} was made here, not adopted: delete it instead of releasing it."
-
-
 @dataclasses.dataclass(frozen=True)
 class Owner:
     """Whose server an adopted guest becomes."""
@@ -85,7 +77,7 @@ class Adoption:
 
         Each result: name, uuid, result, reason (of a refusal), obstacles (why it could not be moved now), and what it has.
 
-        :raises ComputeHostNotFound, NoSuchDomain, StorageError: nothing was adopted.
+        :raises ComputeHostNotFound, DomainNotFound, Conflict: nothing was adopted.
         """
         with session.reader() as db:
             compute_nodes.get_by_host(db, host)
@@ -97,7 +89,7 @@ class Adoption:
         looked = [_looked(each) for each in report.result]
         unknown = set(names) - {name for each in looked for name in (each.found.uuid, each.found.name)}
         if unknown:
-            raise NoSuchDomain(names=", ".join(sorted(unknown)), host=host)
+            raise exceptions.DomainNotFound(names=", ".join(sorted(unknown)), host=host)
         return [self._adopt_one(context, host, each, owner, dry_run) for each in looked]
 
     def _adopt_one(self, context: RequestContext, host: str, looked: Looked, owner: Owner, dry_run: bool) -> dict[str, Any]:
@@ -144,7 +136,7 @@ class Adoption:
             instance = _named(db, named)
             server_uuid = instance.uuid
             if instance.adopted is None:
-                raise NotAdopted(server=instance.display_name)
+                raise exceptions.NotAdopted(server=instance.display_name)
             if volumes.of_instance(db, instance.id):
                 raise exceptions.Conflict(f"Server {instance.display_name} has volumes of this system: detach them first.")
             if not instances.swap_task_state(db, server_uuid, [None], TaskState.DELETING.value):

@@ -1,14 +1,13 @@
 """Base images of a host: `<instances_path>/_base/<sha1 of the image's id>`, made once, complete or not there at all.
 
-A base is made in a temporary file, brought to disk, and renamed. Requests for the same one, from this process or others,
-wait for the first. Its hash is written down (`manifest`) when it is made, so that a migration need not read it.
+A base is made in a temporary file, brought to disk, and renamed. Requests for the same one wait for the first. Its hash is
+written down (`manifest`) when it is made, so that a migration need not read it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ from nova_blockmigrate.objects import ImageRef
 BASE_DIRECTORY = "_base"
 CONVERT_TIMEOUT_S = 3600.0
 PART_SUFFIX = ".part"
-LOCK_SUFFIX = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,38 +102,18 @@ def completing(path: str) -> Iterator[str]:
         _unlink(part)
 
 
-def companions(path: str) -> tuple[str, ...]:
-    """Files that may lie beside one that was brought here."""
-    return path + PART_SUFFIX, path + LOCK_SUFFIX
-
-
 _locks: dict[str, Any] = {}
 
 
 @contextlib.contextmanager
 def making(path: str) -> Iterator[None]:
-    """Only one maker (or remover) of a file at a time, on this host; others wait. Makes the directory, too.
+    """Only one maker (or remover) of a file at a time; others wait. Makes the directory, too.
 
-    The lock is a file beside it, which goes with the lock: who gets a lock on one that was removed meanwhile begins again.
+    Of threads of this process: a host has one service that makes files. A lock on disk would be one more thing to clear up.
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with _locks.setdefault(path, native.threading.Lock()):
-        descriptor = _locked(path + LOCK_SUFFIX)
-        try:
-            yield
-        finally:
-            _unlink(path + LOCK_SUFFIX)
-            os.close(descriptor)
-
-
-def _locked(path: str) -> int:
-    while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
-        os.close(descriptor)
+        yield
 
 
 def run_or_fail(command: list[str], timeout_s: float, action: str, host: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
-import oslo_messaging
 from oslo_config import cfg
 
-from nova_blockmigrate import exceptions, rpc
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.cmd.administration import output
-from nova_blockmigrate.conductor.rpcapi import ConductorAPI
 from nova_blockmigrate.context import service_context
 
 _COLUMNS = ("name", "uuid", "result", "memory_mib", "vcpus", "disk_gib", "interfaces", "volumes")
@@ -53,27 +54,35 @@ def _adopt(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> int:
 
 def _ask(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Ask until the host has looked at all guests: their files may have to be read for the first time."""
-    conductor, context = ConductorAPI(conf), service_context()
-    try:
+    wanted = (arguments.host, arguments.domains, arguments.project, arguments.user, arguments.dry_run)
+    with _conductor(conf) as conductor:
         while True:
-            answer = conductor.adopt(
-                context, arguments.host, arguments.domains, arguments.project, arguments.user, arguments.dry_run
-            )
+            answer: list[dict[str, Any]] | None = conductor.adopt(service_context(), *wanted)
             if answer is not None:
                 return answer
-    except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
-        raise exceptions.Conflict(f"{_SILENCE} ({error})") from error
-    finally:
-        rpc.cleanup()
 
 
 def _release(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> int:
-    conductor, context = ConductorAPI(conf), service_context()
-    try:
+    with _conductor(conf) as conductor:
         for named in arguments.servers:
-            print(f"{named} ({conductor.release_server(context, named)}) is released")
+            print(f"{named} ({conductor.release_server(service_context(), named)}) is released")
+    return 0
+
+
+@contextlib.contextmanager
+def _conductor(conf: cfg.ConfigOpts) -> Iterator[Any]:
+    """A `ConductorAPI`; its errors come in words, without the trace of where they arose."""
+    with warnings.catch_warnings():  # that eventlet is deprecated is for us to know; and other commands need none of this
+        warnings.simplefilter("ignore")
+        import oslo_messaging
+
+        from nova_blockmigrate import rpc
+        from nova_blockmigrate.conductor.rpcapi import ConductorAPI
+    try:
+        yield ConductorAPI(conf)
     except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
         raise exceptions.Conflict(f"{_SILENCE} ({error})") from error
+    except exceptions.BlockMigrateError as error:
+        raise exceptions.Conflict(error.message) from error
     finally:
         rpc.cleanup()
-    return 0

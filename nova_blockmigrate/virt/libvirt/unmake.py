@@ -64,9 +64,9 @@ def unmake(site: Site) -> tuple[str, ...]:
 
 
 def _remove_file(site: Site, name: str) -> str:
-    """A file, and what lies beside it while it is brought."""
-    for path in (name, *cache.companions(name)):
-        _unlink(path)
+    """A file, and what it is called while it is brought."""
+    _unlink(name)
+    _unlink(name + cache.PART_SUFFIX)
     return ""
 
 

@@ -99,7 +99,7 @@ def test_what_fails_half_way_leaves_neither_part_nor_whole(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_one_at_a_time_makes_a_file_and_no_lock_stays_behind(tmp_path: Path) -> None:
+def test_only_one_at_a_time_makes_a_file_and_nothing_is_left_of_the_waiting(tmp_path: Path) -> None:
     path, inside, most = str(tmp_path / "base"), [0], []
 
     def make() -> None:

@@ -1,0 +1,154 @@
+"""Adoption on real hosts: guests that an administrator made with virsh become servers, move, and may be released again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from labkit import foreign, scenario
+from labkit.commands import wait_until
+from labkit.foreign import HOME, Disk, Foreign, shell
+
+HOSTS = ("compute1", "compute2")
+LEDGERS = "/var/lib/nova-blockmigrate/ledger"
+OVERLAY = f"{HOME}/own.qcow2"
+
+
+@pytest.fixture(autouse=True)
+def clean(lab: Any, client: Any) -> Iterator[None]:
+    yield
+    scenario.delete_all(lab, client)
+    for host in HOSTS:
+        shell(
+            lab,
+            host,
+            "for name in $(virsh list --all --name); do virsh destroy $name || true; "
+            f"virsh undefine --nvram --snapshots-metadata $name || true; done; rm -rf {HOME}",
+        )
+
+
+@pytest.fixture
+def guest(lab: Any) -> Foreign:
+    """A guest that runs on compute1: its own overlay on a base that others may use, and a CD-ROM."""
+    shell(
+        lab,
+        "compute1",
+        f"mkdir -p {HOME}; cd {HOME}; cp {foreign.image_path(lab)} base.qcow2; echo medium > cd.iso; truncate -s 1M cd.iso; "
+        f"qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 {OVERLAY} 1G",
+    )
+    made = Foreign(lab, "by-hand", 91, (Disk("vda", OVERLAY), Disk("hda", f"{HOME}/cd.iso", "raw", "cdrom", "<readonly/>")))
+    made.define("compute1")
+    return made
+
+
+def idle(lab: Any, name: str, number: int, **options: Any) -> Foreign:
+    """A guest with an empty disk of its own, defined and not started."""
+    shell(lab, "compute1", f"mkdir -p {HOME}; qemu-img create -q -f qcow2 {HOME}/{name}.qcow2 64M")
+    made = Foreign(lab, name, number, (Disk("vda", f"{HOME}/{name}.qcow2"),), **options)
+    made.define("compute1", start=False)
+    return made
+
+
+def everything(lab: Any) -> dict[str, Any]:
+    """What the host has of guests, and their definitions."""
+    names = lab.run("compute1", ["virsh", "list", "--all", "--name"]).stdout.split()
+    return {
+        "files": {path: inode for path, (inode, _, _) in foreign.files(lab, "compute1", HOME).items()},
+        "domains": {name: lab.run("compute1", ["virsh", "dumpxml", "--inactive", name]).stdout for name in names},
+        "states": lab.run("compute1", ["virsh", "list", "--all"]).stdout,
+    }
+
+
+def ledger_of(lab: Any, host: str, uuid: str) -> str:
+    return lab.run(host, ["sh", "-c", f"cat {LEDGERS}/*/servers/{uuid}.jsonl"], check=False).stdout
+
+
+def test_a_guest_becomes_a_server_moves_and_is_released(lab: Any, client: Any, guest: Foreign) -> None:
+    guest.guest.wait(90)
+    before = everything(lab)
+
+    (would,) = foreign.adopt(lab, "compute1", guest.name, "--dry-run")
+    assert (would["result"], would["obstacles"]) == ("can be adopted", [])
+    assert client.request("GET", "/servers?all_tenants=1")["servers"] == []
+    (done,) = foreign.adopt(lab, "compute1", guest.uuid, "--project", "admin")
+    assert done["result"] == "adopted" and "br100" in done["interfaces"][0]
+    assert foreign.adopt(lab, "compute1", guest.name)[0]["result"] == "is a server already"
+    assert foreign.adopt(lab, "compute1", "--all") == []
+
+    shown = client.server(guest.uuid)
+    assert (shown["name"], shown["status"]) == (guest.name, "ACTIVE")
+    assert shown["OS-EXT-SRV-ATTR:instance_name"] == guest.name and foreign.host_of(client, guest.uuid) == "compute1"
+    assert everything(lab) == before
+    assert OVERLAY in ledger_of(lab, "compute1", guest.uuid) and "base.qcow2" not in ledger_of(lab, "compute1", guest.uuid)
+
+    boot_id = guest.guest.status()["boot_id"]
+    lab.nova("live-migration", "--block-migrate", guest.name, "compute2")
+    assert scenario.wait_for_end(client, guest.uuid, 120)["status"] == "completed"
+    assert guest.guest.wait()["boot_id"] == boot_id and guest.guest.verify().is_whole
+    assert OVERLAY not in foreign.files(lab, "compute1", HOME)
+
+    lab.run("controller", ["nova-blockmigrate-manage", "release", guest.name])
+    assert client.request("GET", "/servers?all_tenants=1")["servers"] == []
+    assert ledger_of(lab, "compute2", guest.uuid) == ""
+    assert guest.guest.status()["boot_id"] == boot_id
+    assert OVERLAY in foreign.files(lab, "compute2", HOME)
+
+    # once more, where it is now; and deleted, it takes with it what is its own and nothing else
+    foreign.adopt(lab, "compute2", guest.name)
+    lab.nova("delete", guest.uuid)
+    wait_until(lambda: not client.request("GET", "/servers?all_tenants=1")["servers"], 60, "the server is gone")
+    assert guest.name not in lab.run("compute2", ["virsh", "list", "--all", "--name"]).stdout
+    left = foreign.files(lab, "compute2", HOME)
+    assert OVERLAY not in left and {f"{HOME}/base.qcow2", f"{HOME}/cd.iso"} <= set(left)
+    assert ledger_of(lab, "compute2", guest.uuid) == ""
+
+
+def test_what_cannot_be_adopted_or_moved_is_named_with_the_reason(lab: Any, client: Any) -> None:
+    stopped = idle(lab, "stopped", 92)
+    snapshot = idle(lab, "with-snapshot", 93)
+    shell(lab, "compute1", f"virsh snapshot-create-as {snapshot.name} before --diskspec vda,snapshot=internal")
+    shared = "<filesystem type='mount'><source dir='/srv'/><target dir='share'/></filesystem>"
+    idle(lab, "with-share", 94, devices=shared)
+    transient = Foreign(lab, "transient", 95, ())
+    shell(lab, "compute1", "cat > /run/t.xml; virsh create /run/t.xml", input=transient.xml)
+
+    found = {one["name"]: one for one in foreign.adopt(lab, "compute1", "--all", check=False)}
+
+    assert {name: one["result"] for name, one in found.items()} == {
+        "stopped": "adopted",
+        "with-snapshot": "adopted",
+        "with-share": "adopted",
+        "transient": "refused",
+    }
+    assert "transient" in found["transient"]["reason"]
+    assert "before" in " ".join(found["with-snapshot"]["obstacles"])
+    assert "share" in " ".join(found["with-share"]["obstacles"])
+    assert found["stopped"]["obstacles"] == []
+    assert client.server(stopped.uuid)["status"] == "SHUTOFF"
+    lab.nova("start", stopped.name)
+    scenario.wait_for_status(client, stopped.uuid, "ACTIVE", 60)
+    lab.nova("stop", stopped.name)
+    wait_until(lambda: client.server(stopped.uuid)["OS-EXT-STS:task_state"] is not None, 10, "it is being stopped")
+    shell(lab, "compute1", f"virsh destroy {stopped.name}")  # (it has no system that would hear the power button)
+    scenario.wait_for_status(client, stopped.uuid, "SHUTOFF", 60)
+
+
+def test_domains_and_hosts_that_do_not_exist_are_said(lab: Any) -> None:
+    for words, said in ((("compute1", "nobody"), "nobody"), (("compute9", "--all"), "compute9"), (("compute1",), "--all")):
+        done = lab.run("controller", ["nova-blockmigrate-manage", "adopt", *words], check=False)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def test_a_file_that_another_guest_uses_stays_when_the_server_is_deleted(lab: Any, client: Any) -> None:
+    first = idle(lab, "first", 96)
+    second = Foreign(lab, "second", 97, first.disks)
+    second.define("compute1", start=False)
+    foreign.adopt(lab, "compute1", "first")
+
+    lab.nova("delete", first.uuid)
+    wait_until(lambda: not client.request("GET", "/servers?all_tenants=1")["servers"], 60, "the server is gone")
+
+    assert f"{HOME}/first.qcow2" in foreign.files(lab, "compute1", HOME)
+    assert lab.run("compute1", ["virsh", "list", "--all", "--name"]).stdout.split() == ["second"]
