@@ -168,6 +168,10 @@ class ComputeServiceUnavailable(Invalid):
     template = "Compute service of {host} is unavailable at this time."
 
 
+class SecurityGroupNotFound(NotFound):
+    template = "Security group {security_group_id} not found for project {project_id}."
+
+
 class MigrationPreCheckError(Invalid):
     template = "Migration pre-check error: {reason}"
 

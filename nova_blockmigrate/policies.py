@@ -128,6 +128,11 @@ EXTERNAL_EVENTS = _rule(
     "POST",
     "/os-server-external-events",
 )
+SECURITY_GROUPS_LIST = _rule(
+    "os-security-groups:list", READER, "List a server's security groups.", "GET", "/servers/{server_id}/os-security-groups"
+)
+SECURITY_GROUPS_ADD = _rule("os-security-groups:add", MEMBER, "Put a server into a security group.", "POST", _ACTION)
+SECURITY_GROUPS_REMOVE = _rule("os-security-groups:remove", MEMBER, "Take a server out of a security group.", "POST", _ACTION)
 PREFLIGHT = _rule(
     "preflight",
     ADMIN,

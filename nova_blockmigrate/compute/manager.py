@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nova_blockmigrate import concurrency, exceptions
-from nova_blockmigrate.compute import checks
+from nova_blockmigrate.compute import checks, firewall
 from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import MigrationJobs
@@ -96,6 +96,14 @@ class ComputeManager:
         typed = from_primitive(Server, server)
         work = functools.partial(self._run_server_job, job, typed, arguments)
         return to_primitive(self._jobs.run((typed.uuid, job), work, wait_s))  # type: ignore[no-any-return]
+
+    def refresh_firewall(self, context: RequestContext, servers: list[Primitive]) -> None:
+        """Put the rules of guests in force as they are now; those that are not here are passed over."""
+        firewall.refresh(self._driver, servers)
+
+    def read_connections(self, context: RequestContext, server: Primitive) -> list[str]:
+        """The connections that a guest has open, for the host that it has gone to."""
+        return concurrency.run_native(self._driver.read_connections, from_primitive(Server, server))
 
     def find_guests(self, context: RequestContext, names: list[str], wait_s: float) -> Primitive:
         """Look at guests by their names or UUIDs (without any: all), whoever made them; answers within `wait_s` seconds with a

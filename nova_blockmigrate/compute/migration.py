@@ -10,6 +10,7 @@ import dataclasses
 import threading
 from typing import Any
 
+import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 
@@ -137,6 +138,7 @@ class MigrationJobs:
             places = self._ports.prepare(plan, record)
             here = places.in_plan(plan)
             prepared = call.run(self._driver.pre_live_migration, here, description, record, call.callback(fetch_base))
+            self._take_over_connections(context, plan)
         LOG.info("%s destination is ready, %d bytes of base images brought", plan.label, prepared.bytes_fetched)
         return to_primitive(places.in_answer(prepared))  # type: ignore[no-any-return]
 
@@ -166,6 +168,7 @@ class MigrationJobs:
     def finish_destination(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
         """The guest runs here to stay: see that it does, and that its disks are safe; {"progress": the transfer's final
         TransferProgress, or None}."""
+        self._take_over_connections(context, plan)
         progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
         self._ports.arrive(plan, self._records.get(plan.migration_uuid))
         self._records.settle(plan)
@@ -304,6 +307,20 @@ class MigrationJobs:
             return fetched
         finally:
             end()
+
+    def _take_over_connections(self, context: RequestContext, plan: MigrationPlan) -> None:
+        """Know the guest's connections here, so that answers to what it asked pass from the first one on. Before the transfer
+        for those that last, after it for those that began meanwhile. A source that is silent forbids nothing: the guest's own
+        next packet says the same."""
+        if not any(vif.port_security for vif in plan.server.vifs):
+            return
+        try:
+            found = self._peers.read_connections(context, plan.source_host, to_primitive(plan.server))
+        except (oslo_messaging.MessagingException, exceptions.BlockMigrateError) as error:
+            LOG.warning("%s connections of the guest are not known here: %s", plan.label, error)
+            return
+        concurrency.run_native(self._driver.take_over_connections, plan.server, found)
+        LOG.info("%s %d connections of the guest are known here", plan.label, len(found))
 
     def _log_outcome(self, plan: MigrationPlan, outcome: TransferOutcome) -> None:
         if outcome.verdict is Verdict.HANDED_OVER:

@@ -15,6 +15,8 @@ from nova_blockmigrate.objects import MigrationPlan, StepReport, from_primitive,
 
 ANSWER_TIME_S = 5.0
 """What a host may take to answer a call, beyond the time that the call itself waits."""
+CONNECTIONS_TIME_S = 2.0
+"""Connections that come later than this are of little use: the guest waits for them."""
 
 
 class ComputeAPI:
@@ -83,6 +85,15 @@ class ComputeAPI:
         """Names of a guest's disks: vda, …"""
         names: list[str] = self._call(context, host, "list_disks", 10, server=server)
         return names
+
+    def refresh_firewall(self, context: RequestContext, host: str, servers: list[dict[str, Any]]) -> None:
+        """Have a host put the rules of its guests in force as they are now. May be repeated."""
+        self._call(context, host, "refresh_firewall", ANSWER_TIME_S, servers=servers)
+
+    def read_connections(self, context: RequestContext, host: str, server: dict[str, Any]) -> list[str]:
+        """The connections that a guest has open, as its host knows them (see `network.connections`)."""
+        answer: list[str] = self._call(context, host, "read_connections", CONNECTIONS_TIME_S, server=server)
+        return answer
 
     def serve_base(self, context: RequestContext, host: str, server: dict[str, Any], path: str) -> tuple[str, str]:
         """Have `host` serve a file that a server of it only reads; returns (token, URI)."""

@@ -11,6 +11,7 @@ from oslo_log import log
 from oslo_service import loopingcall
 
 from nova_blockmigrate import concurrency, rpc
+from nova_blockmigrate.compute.firewall import FirewallWatch
 from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.manager import ComputeManager
@@ -51,7 +52,9 @@ class ComputeService:
         reports.start(stop_on_exception=False, periodic_interval_max=self._conf.report_interval)
         arrivals = loopingcall.FixedIntervalLoopingCall(migrations.watcher.look)
         arrivals.start(interval=LOOK_INTERVAL_S, stop_on_exception=False)
-        self._periodic += [reports, arrivals]
+        watch = loopingcall.DynamicLoopingCall(FirewallWatch(self._conf, self._host, self._driver).look)
+        watch.start(stop_on_exception=False, periodic_interval_max=self._conf.network.firewall_refresh_interval)
+        self._periodic += [reports, arrivals, watch]
         LOG.info("Compute service of %s is ready", self._host)
 
     def stop(self) -> None:

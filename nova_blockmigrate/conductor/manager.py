@@ -9,6 +9,7 @@ from oslo_config import cfg
 from nova_blockmigrate import concurrency
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import dry_run as dry_runs
+from nova_blockmigrate.conductor import firewall
 from nova_blockmigrate.conductor.adoption import Adoption, Owner
 from nova_blockmigrate.conductor.plug_events import PlugEvents
 from nova_blockmigrate.conductor.power_states import take_in
@@ -88,6 +89,10 @@ class ConductorManager:
     def get_console_output(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
         return self._servers.console(context, server_uuid, max_bytes)
 
+    def refresh_security_groups(self, context: RequestContext, group_ids: list[str], server_uuids: list[str]) -> None:
+        """Rules or members of security groups have changed: tell the hosts of the guests that they guard, and of these servers."""
+        concurrency.spawn("refresh", firewall.refresh, self._computes, context, group_ids, server_uuids)
+
     # --- volumes ----------------------------------------------------------------------------------------------------
 
     def look_at_volume(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:
@@ -119,6 +124,10 @@ class ConductorManager:
             concurrency.spawn("refresh-ports", self._servers.refresh_ports, server_uuid)
 
     # --- hosts ------------------------------------------------------------------------------------------------------
+
+    def guests_of_host(self, context: RequestContext, host: str) -> list[dict[str, Any]]:
+        """The servers on a host or on their way to it, with their interfaces and rules as they are now."""
+        return firewall.guests_of(host)
 
     def report_host(
         self,

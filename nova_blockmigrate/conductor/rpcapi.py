@@ -70,6 +70,10 @@ class ConductorAPI:
         uuid: str = self._client.prepare(timeout=ADOPT_TIMEOUT_S).call(context, "release_server", server=server)
         return uuid
 
+    def refresh_security_groups(self, context: RequestContext, group_ids: list[str], server_uuids: list[str]) -> None:
+        """Have the hosts follow security groups whose rules or members have changed, and servers that have left them."""
+        self._client.cast(context, "refresh_security_groups", group_ids=group_ids, server_uuids=server_uuids)
+
     def look_at_volume(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:
         """{"problem": why the volume cannot be had, "disks": names of the disks that the server has}
 

@@ -10,9 +10,9 @@ from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import orm
 
-from nova_blockmigrate import exceptions
+from nova_blockmigrate import concurrency, exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
-from nova_blockmigrate.conductor import hosts, scheduler
+from nova_blockmigrate.conductor import firewall, hosts, scheduler
 from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.settings import candidates, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
@@ -62,6 +62,7 @@ class ServerTasks:
             instance = self._place(server_uuid)
             instance = self.ports.connect(server_uuid)
             self._event(context, instance, "compute__do_build_and_run_instance")
+            self._refresh_firewall(context, instance)
             power_state = self._ask(context, instance, "build", {})
         except (hosts.JobFailed, exceptions.BlockMigrateError) as error:
             LOG.error("[server %s] could not be built: %s", server_uuid, error)
@@ -74,6 +75,7 @@ class ServerTasks:
             power_state=power_state,
             launched_at=models.utcnow(),
         )
+        self._refresh_firewall(context, instance)  # groups may have changed while it was built
         LOG.info("[server %s] built on %s", server_uuid, instance.host)
 
     def delete(self, context: RequestContext, server_uuid: str) -> None:
@@ -98,6 +100,7 @@ class ServerTasks:
             networks.release_ports(db, instance.id)
             external_events.forget(db, [server_uuid])
             instances.mark_deleted(db, server_uuid)
+        self._refresh_firewall(context, instance)
         LOG.info("[server %s] deleted", server_uuid)
 
     def act(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
@@ -146,6 +149,11 @@ class ServerTasks:
                 raise exceptions.NoValidHost(reason=scheduler.why_none(known, instance.memory_mib, exclude=others))
             node = compute_nodes.get_by_host(db, host)
             return instances.update(db, server_uuid, host=host, node=node.hypervisor_hostname, task_state=TaskState.SPAWNING.value)
+
+    def _refresh_firewall(self, context: RequestContext, instance: models.Instance) -> None:
+        """The server came or went: tell the hosts of those whose rules name its groups, while this goes on."""
+        if groups := firewall.groups_of(instance):
+            concurrency.spawn("refresh", firewall.refresh, self.computes, context, groups)
 
     def _ask(self, context: RequestContext, instance: models.Instance, job: str, arguments: dict[str, Any]) -> int:
         host, server = instance.host or "", to_primitive(server_of(instance))

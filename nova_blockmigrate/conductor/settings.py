@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from oslo_config import cfg
 from sqlalchemy import orm
 
+from nova_blockmigrate.conductor.interfaces import vifs_of
 from nova_blockmigrate.conductor.preflight import HostFacts
 from nova_blockmigrate.conductor.scheduler import Candidate
 from nova_blockmigrate.conductor.server_ports import known
@@ -43,17 +44,7 @@ def server_of(instance: models.Instance) -> Server:
 def _vifs(instance: models.Instance) -> tuple[Vif, ...]:
     if instance.network_info is not None:
         return tuple(port.vif for port in known(instance))
-    return tuple(
-        Vif(
-            port_id=port.id,
-            mac=port.mac_address,
-            bridge=port.network.bridge,
-            tap=f"tap{port.id[:11]}",
-            ip_address=port.ip_address,
-            mtu=port.network.mtu,
-        )
-        for port in instance.ports
-    )
+    return vifs_of(instance.ports)
 
 
 def connection_of(mapping: models.BlockDeviceMapping, attachment: models.VolumeAttachment) -> VolumeConnection:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.dialects import mysql
 
-from nova_blockmigrate.objects import MigrationStatus, PowerState
+from nova_blockmigrate.objects import MigrationStatus, PowerState, SegmentKind
 
 
 def utcnow() -> datetime.datetime:
@@ -119,7 +119,8 @@ class Image(Base, Timestamps):
 
 
 class Network(Base, Timestamps):
-    """A network of the embedded kind: a bridge of the same name on every host, and a range of addresses."""
+    """A network of the embedded kind: a bridge of the same name on every host, what carries it between them, and a range of
+    addresses."""
 
     __tablename__ = "networks"
 
@@ -129,6 +130,11 @@ class Network(Base, Timestamps):
     cidr: orm.Mapped[str]
     gateway: orm.Mapped[str]
     mtu: orm.Mapped[int] = orm.mapped_column(default=1500)
+    segment_kind: orm.Mapped[str] = orm.mapped_column(default=SegmentKind.FLAT.value)
+    segment_id: orm.Mapped[int] = orm.mapped_column(default=0)
+    physical_network: orm.Mapped[str] = orm.mapped_column(default="")
+    port_security: orm.Mapped[bool] = orm.mapped_column(default=True)
+    """Whether servers on it are guarded by security groups and against using addresses that are not theirs."""
 
 
 class Port(Base, Timestamps):
@@ -144,6 +150,46 @@ class Port(Base, Timestamps):
     ip_address: orm.Mapped[str]
 
     network: orm.Mapped[Network] = orm.relationship(lazy="joined")
+    security_groups: orm.Mapped[list[SecurityGroup]] = orm.relationship(
+        secondary="port_security_groups", lazy="selectin", order_by="SecurityGroup.name", viewonly=True
+    )
+
+
+class SecurityGroup(Base, Timestamps):
+    """Rules of a project, for the ports that are in the group."""
+
+    __tablename__ = "security_groups"
+    __table_args__ = (sa.UniqueConstraint("project_id", "name"),)
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    project_id: orm.Mapped[str]
+    name: orm.Mapped[str]
+    description: orm.Mapped[str] = orm.mapped_column(default="")
+
+
+class SecurityGroupRule(Base, Timestamps):
+    """What may come to, or leave, the ports of a group (`objects.SecurityRule`)."""
+
+    __tablename__ = "security_group_rules"
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    group_id: orm.Mapped[str] = orm.mapped_column(sa.ForeignKey("security_groups.id"), index=True)
+    direction: orm.Mapped[str] = orm.mapped_column(sa.String(8))
+    ethertype: orm.Mapped[str] = orm.mapped_column(sa.String(8))
+    protocol: orm.Mapped[str] = orm.mapped_column(default="")
+    port_min: orm.Mapped[int | None]
+    port_max: orm.Mapped[int | None]
+    remote_cidr: orm.Mapped[str] = orm.mapped_column(default="")
+    remote_group_id: orm.Mapped[str | None] = orm.mapped_column(sa.ForeignKey("security_groups.id"), index=True)
+
+
+class PortSecurityGroup(Base):
+    """Which ports are in which groups."""
+
+    __tablename__ = "port_security_groups"
+
+    port_id: orm.Mapped[str] = orm.mapped_column(sa.ForeignKey("ports.id"), primary_key=True)
+    group_id: orm.Mapped[str] = orm.mapped_column(sa.ForeignKey("security_groups.id"), primary_key=True, index=True)
 
 
 class Instance(Base, Timestamps):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from nova_blockmigrate.exceptions import NetworkError
 from nova_blockmigrate.network import links, segments
 from nova_blockmigrate.network.book import Book, Entry
+from nova_blockmigrate.network.osvif import OsVif
 from nova_blockmigrate.network.segments import Uplink
 from nova_blockmigrate.network.settings import NetworkSettings
 from nova_blockmigrate.objects import SegmentKind, Vif
@@ -20,8 +21,9 @@ _INFO_KIND = {SegmentKind.VLAN: "vlan", SegmentKind.VXLAN: "vxlan"}
 class Bridges:
     """The bridges of this host."""
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: NetworkSettings, osvif: OsVif) -> None:
         self._settings = settings
+        self._osvif = osvif
         self._book = Book(settings.book)
 
     def why_not(self, vif: Vif) -> str:
@@ -51,10 +53,10 @@ class Bridges:
                 entry.taps.append(vif.tap)
                 self._book.save()
             if not links.exists(vif.bridge):
-                self._make(entry, vif.bridge, [("ip", "link", "add", "name", vif.bridge, "type", "bridge")])
-                self._change(f"start {vif.bridge}", [("ip", "link", "set", "dev", vif.bridge, "up")])
+                self._note(entry.made, vif.bridge)
             if uplink is not None:
                 self._lead(entry, vif, uplink)
+            self._osvif.plug(vif, uplink.name if uplink else "")
 
     def unplug(self, tap: str) -> None:
         """The tap needs its bridge no more; what was made here for guests that are all gone goes too."""
@@ -65,6 +67,10 @@ class Bridges:
                 if not entry.taps:
                     self._unmake(name, entry)
                 self._book.save()
+
+    def has(self, tap: str) -> bool:
+        """Whether the tap was plugged here, and not unplugged."""
+        return bool(self._book.bridges_of(tap))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -88,6 +94,8 @@ class Bridges:
 
     def _device_problem(self, uplink: Uplink) -> str:
         if not links.exists(uplink.name):
+            if uplink.kind is SegmentKind.VLAN and self._settings.create_bridges and not links.knows_vlans():
+                return "the kernel of this host has no VLAN devices: load its module 8021q"
             return self._may_not_make(f"device {uplink.name}")
         info = links.details(uplink.name).get("linkinfo", {})
         if info.get("info_kind") != _INFO_KIND[uplink.kind] or info.get("info_data", {}).get("id") != uplink.id:
@@ -100,25 +108,20 @@ class Bridges:
         return f"{what} does not exist on this host: create it, or allow it with [network] create_bridges"
 
     def _lead(self, entry: Entry, vif: Vif, uplink: Uplink) -> None:
-        """Have the uplink, of the network's size, in the bridge."""
+        """Have the uplink, of the network's size, ready for the bridge."""
         if uplink.is_made and not links.exists(uplink.name):
-            self._make(entry, uplink.name, segments.adding(uplink, self._settings))
+            self._note(entry.made, uplink.name)
+            self._change(f"make {uplink.name}", segments.adding(uplink, self._settings))
         if uplink.name in entry.made and links.mtu(uplink.name) != vif.mtu:
             self._change(f"set the MTU of {uplink.name}", [("ip", "link", "set", "dev", uplink.name, "mtu", str(vif.mtu))])
-        if links.bridge_of(uplink.name) != vif.bridge:
-            if uplink.name not in entry.made + entry.joined:
-                entry.joined.append(uplink.name)
-                self._book.save()
-            self._change(
-                f"plug {uplink.name} into {vif.bridge}",
-                [("ip", "link", "set", "dev", uplink.name, "master", vif.bridge), ("ip", "link", "set", "dev", uplink.name, "up")],
-            )
+        if links.bridge_of(uplink.name) != vif.bridge and uplink.name not in entry.made:
+            self._note(entry.joined, uplink.name)
 
-    def _make(self, entry: Entry, name: str, commands: list[segments.Command]) -> None:
-        if name not in entry.made:
-            entry.made.append(name)
+    def _note(self, names: list[str], name: str) -> None:
+        """Have it in the book, on disk, before it is done."""
+        if name not in names:
+            names.append(name)
             self._book.save()
-        self._change(f"make {name}", commands)
 
     def _unmake(self, bridge: str, entry: Entry) -> None:
         """Remove what was made, newest first; a bridge that somebody else uses as well stays theirs, with its uplink."""

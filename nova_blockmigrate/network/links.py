@@ -11,6 +11,7 @@ from nova_blockmigrate import processes
 from nova_blockmigrate.exceptions import NetworkError
 
 CLASS_NET = "/sys/class/net"
+VLANS = "/proc/net/vlan"
 _TIMEOUT_S = 30.0
 
 
@@ -41,6 +42,13 @@ def ports_of(bridge: str) -> list[str]:
         return sorted(os.listdir(os.path.join(CLASS_NET, bridge, "brif")))
     except FileNotFoundError:
         return []
+
+
+def knows_vlans() -> bool:
+    """Whether the kernel can make VLAN devices, with its module loaded if it has one."""
+    if not os.path.isdir(VLANS):
+        processes.run(["modprobe", "--quiet", "8021q"], _TIMEOUT_S)
+    return os.path.isdir(VLANS)
 
 
 def details(name: str) -> dict[str, Any]:

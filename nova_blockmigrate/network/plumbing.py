@@ -10,9 +10,12 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from nova_blockmigrate.network import announcement, connections
+from nova_blockmigrate.concurrency import native
+from nova_blockmigrate.exceptions import NetworkError
+from nova_blockmigrate.network import announcement, connections, openvswitch
 from nova_blockmigrate.network.bridge import Bridges
 from nova_blockmigrate.network.firewall import Firewall
+from nova_blockmigrate.network.osvif import OsVif
 from nova_blockmigrate.network.settings import NetworkSettings
 from nova_blockmigrate.objects import Vif, VifType
 
@@ -37,14 +40,25 @@ class Plumbing:
     """The networks of this host."""
 
     def __init__(self, settings: NetworkSettings) -> None:
-        self._bridges = Bridges(settings)
+        # refreshed rules must not outlive the interface that they guard
+        self._lock = native.threading.RLock()
+        self._host = settings.host
+        self._osvif = OsVif(settings.host)
+        self._bridges = Bridges(settings, self._osvif)
         self._firewall = Firewall(settings)
+
+    def start(self) -> None:
+        """Be ready for the first guest before it comes."""
+        self._osvif.start()
+
+    def close(self) -> None:
+        self._osvif.close()
 
     def why_not(self, vifs: Iterable[Vif]) -> list[str]:
         """Why the interfaces cannot be connected here, in words, each reason once. Changes nothing."""
         vifs = list(vifs)
-        reasons = [self._bridges.why_not(vif) for vif in vifs]
-        if any(vif.port_security for vif in vifs):
+        reasons = [openvswitch.why_not(vif) if vif.vif_type is VifType.OVS else self._bridges.why_not(vif) for vif in vifs]
+        if any(vif.port_security for vif in vifs if vif.vif_type is VifType.BRIDGE):
             reasons.append(self._firewall.why_not())
         return [reason for reason in dict.fromkeys(reasons) if reason]
 
@@ -56,9 +70,15 @@ class Plumbing:
         with contextlib.ExitStack() as listed:
             for vif in vifs:
                 listed.enter_context(ledger.entry(VIF, vif.tap))
-            self._firewall.guard(vifs)
+            listed.enter_context(self._lock)
+            if reasons := [reason for vif in vifs if vif.vif_type is VifType.OVS and (reason := openvswitch.why_not(vif))]:
+                raise NetworkError(host=self._host, action=f"connect {vifs[0].tap}", reason="; ".join(reasons))
+            self._firewall.guard([vif for vif in vifs if vif.vif_type is VifType.BRIDGE])
             for vif in vifs:
-                self._bridges.plug(vif)
+                if vif.vif_type is VifType.OVS:
+                    self._osvif.plug(vif)
+                else:
+                    self._bridges.plug(vif)
 
     def note(self, vifs: Iterable[Vif], ledger: Ledger) -> None:
         """Note what is about to be released, of a guest that was started before its interfaces were noted."""
@@ -71,15 +91,17 @@ class Plumbing:
 
         :raises NetworkError: something could not be removed.
         """
-        self._firewall.release(tap)
-        self._bridges.unplug(tap)
+        with self._lock:
+            self._bridges.unplug(tap)
+            self._firewall.release(tap)
 
     def refresh(self, vifs: Sequence[Vif]) -> None:
-        """Have the firewall say what the security groups say now, for guests that are here.
+        """Have the firewall say what the security groups say now, for those of the interfaces that are connected here.
 
         :raises NetworkError: the kernel refused; the rules are as they were.
         """
-        self._firewall.guard(vifs)
+        with self._lock:
+            self._firewall.guard([vif for vif in vifs if self._bridges.has(vif.tap)])
 
     def announce(self, vifs: Iterable[Vif]) -> None:
         """Tell the network that the guest's addresses are here now."""

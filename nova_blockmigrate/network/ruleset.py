@@ -312,7 +312,7 @@ def zone_of(vif: Vif) -> int:
     """A number from 1 to 65535, the same on every host, so that connections can be handed from one to another."""
     if not has_zone(vif):
         return 0
-    return zlib.crc32(f"{vif.segment.kind} {vif.segment.physical_network} {vif.segment.id}".encode()) % 65535 + 1
+    return zlib.crc32(vif.bridge.encode()) % 65535 + 1  # (its name is the same on every host)
 
 
 def _zone(vif: Vif, guarding: Guarding) -> str:

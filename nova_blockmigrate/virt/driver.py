@@ -183,6 +183,16 @@ class ComputeDriver(abc.ABC):
     def get_console_output(self, server: Server, max_bytes: int) -> bytes:
         """The last bytes of what the guest wrote to its serial console."""
 
+    def refresh_firewall(self, servers: list[Server]) -> None:  # noqa: B027 - a driver may have no firewall
+        """Put the rules of guests in force as they are now, each guest's at once; those that are not here are passed over."""
+
+    def read_connections(self, server: Server) -> list[str]:
+        """The network connections that a guest of this host has (or had, until it left) open, in a form of the driver's own."""
+        return []
+
+    def take_over_connections(self, server: Server, connections: list[str]) -> None:  # noqa: B027 - see above
+        """Know the connections that a guest brings from another host (`read_connections` there), before or after it came."""
+
     # --- guests that others made ------------------------------------------------------------------------------------
 
     @abc.abstractmethod

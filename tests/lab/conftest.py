@@ -63,8 +63,8 @@ def boot(lab: Any, client: Any) -> Iterator[Callable[..., Any]]:
 
     booted: list[Any] = []
 
-    def boot_one(host: str = HOSTS[0], name: str = "lm001") -> Any:
-        booted.append(scenario.boot(lab, client, name, host))
+    def boot_one(host: str = HOSTS[0], name: str = "lm001", **options: Any) -> Any:
+        booted.append(scenario.boot(lab, client, name, host, **options))
         return booted[-1]
 
     yield boot_one

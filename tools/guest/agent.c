@@ -4,8 +4,12 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/input.h>
+#include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -131,6 +135,63 @@ static void crash(void)
 		abort();
 }
 
+/* Network */
+
+static atomic_ullong dialled_bytes;
+
+/* Reads what the other end sends, and sends nothing itself. */
+static void *listen_quietly(void *argument)
+{
+	int fd = (int)(intptr_t)argument;
+	char buffer[4096];
+	ssize_t count;
+
+	while ((count = read(fd, buffer, sizeof(buffer))) > 0)
+		dialled_bytes += count;
+	close(fd);
+	return NULL;
+}
+
+static void start(void *(*job)(void *), void *argument);
+
+static const char *dial(const char *to, unsigned port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct timeval limit = { .tv_sec = 2 }, none = { 0 };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (inet_pton(AF_INET, to, &address.sin_addr) != 1 || connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+		const char *reason = errno == ECONNREFUSED ? "refused" : "no answer";
+
+		close(fd);
+		return reason;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
+	dialled_bytes = 0;
+	start(listen_quietly, (void *)(intptr_t)fd);
+	return NULL;
+}
+
+/* Sends a frame just as it is given, in hexadecimal, whoever it claims to be from. */
+static const char *send_frame(const char *hex)
+{
+	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_ifindex = if_nametoindex("eth0"), .sll_halen = 6 };
+	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+	unsigned char frame[512];
+	size_t length = 0;
+	unsigned byte;
+
+	while (length < sizeof(frame) && sscanf(hex + 2 * length, "%2x", &byte) == 1)
+		frame[length++] = byte;
+	if (fd < 0)
+		return "no packet socket";
+	ssize_t sent = sendto(fd, frame, length, 0, (struct sockaddr *)&address, sizeof(address));
+
+	close(fd);
+	return sent == (ssize_t)length ? NULL : "not sent";
+}
+
 /* Commands */
 
 static void print_disk(FILE *out, const char *suffix, struct disk *d)
@@ -153,8 +214,8 @@ static void print_status(FILE *out)
 	print_disk(out, "", &root);
 	print_disk(out, "2", &volume);
 	fprintf(out, ", \"memory_load_mib\": %llu, \"memory_load_mib_s\": %llu, \"memory_dirtied_mib\": %llu, \"disk_load_mib_s\": %llu, "
-		"\"disk_written_mib\": %llu, \"memory_free_mib\": %llu}\n", memory_mib, memory_rate, memory_done_mib, disk_rate,
-		disk_done_mib, (unsigned long long)s.freeram * s.mem_unit / MIB);
+		"\"disk_written_mib\": %llu, \"memory_free_mib\": %llu, \"dialled_bytes\": %llu}\n", memory_mib, memory_rate, memory_done_mib,
+		disk_rate, disk_done_mib, (unsigned long long)s.freeram * s.mem_unit / MIB, dialled_bytes);
 }
 
 static const char *set_memory(unsigned long long mib, unsigned long long rate)
@@ -172,6 +233,7 @@ static const char *set_memory(unsigned long long mib, unsigned long long rate)
 static const char *execute(const char *line, FILE *out)
 {
 	unsigned long long a = 0, b = 0;
+	char text[64];
 
 	if (!strcmp(line, "status")) { print_status(out); return ""; }
 	if (!strcmp(line, "verify")) { verify_records(&root, out); return ""; }
@@ -184,6 +246,8 @@ static const char *execute(const char *line, FILE *out)
 	if (!strcmp(line, "reset-gap")) { root.longest_gap_ms = volume.longest_gap_ms = 0; return NULL; }
 	if (sscanf(line, "memory %llu %llu", &a, &b) == 2) return set_memory(a, b);
 	if (sscanf(line, "disk %llu", &a) == 1) { disk_rate = a; return NULL; }
+	if (sscanf(line, "dial %63s %llu", text, &a) == 2) return dial(text, a);
+	if (!strncmp(line, "frame ", 6)) return send_frame(line + 6);
 	if (!strcmp(line, "sync")) { sync(); return NULL; }
 	if (!strcmp(line, "poweroff")) { power_off(); return NULL; }
 	if (!strcmp(line, "reboot")) { sync(); reboot(RB_AUTOBOOT); return NULL; }
@@ -195,7 +259,7 @@ static void *serve_client(void *argument)
 {
 	int fd = (int)(intptr_t)argument;
 	FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
-	char line[256];
+	char line[1280];
 
 	while (in && out && fgets(line, sizeof(line), in)) {
 		line[strcspn(line, "\r\n")] = 0;

@@ -29,6 +29,7 @@ PACKAGES = (
     "ebtables",
     "iptables",
     "tgt",
+    "conntrack",
     "tini",
     "busybox-static",
     "syslinux",

@@ -6,7 +6,7 @@ Everything goes through the unmodified `nova` command and the REST API; what is 
 import http.client
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +81,13 @@ class Server:
         return f"{self.folder}/disk"
 
 
-def boot(lab: Lab, client: Client, name: str, host: str, flavor: str = "m1.tiny") -> Server:
-    """`nova boot` on a host, and wait until its guest answers."""
-    networks = json.loads(seed.manage(lab.layout, "network", "list", "--json"))
-    network = next(one["id"] for one in networks if one["name"] == seed.NETWORK)
-    where = ["--nic", f"net-id={network}", "--availability-zone", f"nova:{host}"]
+def boot(
+    lab: Lab, client: Client, name: str, host: str, flavor: str = "m1.tiny", networks: Sequence[str] = (seed.NETWORK,)
+) -> Server:
+    """`nova boot` on a host, with a port on each of the networks named, and wait until its guest answers on the first."""
+    known = {one["name"]: one["id"] for one in json.loads(seed.manage(lab.layout, "network", "list", "--json"))}
+    nics = [word for network in networks for word in ("--nic", f"net-id={known[network]}")]
+    where = [*nics, "--availability-zone", f"nova:{host}"]
     lab.nova("boot", "--flavor", flavor, "--image", seed.IMAGE, *where, name)
     server_id = api.server_id(lab.layout, seed.token_of(lab.layout), name)
     wait_for_status(client, server_id, "ACTIVE", 120)
@@ -155,7 +157,8 @@ def reasons(client: Client, server_id: str) -> list[str]:
 
 
 def leftovers(lab: Lab, host: str, server: Server) -> list[str]:
-    """What a host still has of a server: in libvirt, among its taps, on its disk, in its ledgers (also of any migration)."""
+    """What a host still has of a server: in libvirt, among its taps, in its firewall, on its disk, in its ledgers (also of any
+    migration)."""
     found = []
     if server.domain in lab.run(host, ["virsh", "list", "--all", "--name"]).stdout.split():
         found.append(f"domain {server.domain}")
@@ -166,6 +169,8 @@ def leftovers(lab: Lab, host: str, server: Server) -> list[str]:
         for link in links
         if link["ifname"].startswith(("tap", "vnet")) and link.get("address", "").replace(":", "")[-10:] == tail
     ]
+    rules = lab.run(host, ["nft", "list", "table", "bridge", "blockmigrate"], check=False).stdout
+    found += [f"firewall rules for {server.mac}"] if server.mac.lower() in rules else []
     files = lab.run(host, ["find", server.folder], check=False).stdout.split()
     found += [f"file {path}" for path in files]
     ledgers = lab.run(host, ["find", "/var/lib/nova-blockmigrate/ledger", "-name", "*.jsonl"], check=False).stdout.split()

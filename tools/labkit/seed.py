@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from labkit import keystone, machine, services
+from labkit import guest, keystone, machine, services
 from labkit.commands import output
 from labkit.errors import LabError
 from labkit.fabric import GUEST_BRIDGE
@@ -14,6 +14,8 @@ FLAVORS = (
     ("m1.tiny", ["--memory-mib", "256", "--vcpus", "1", "--root-gib", "1"]),
     ("m1.small", ["--memory-mib", "512", "--vcpus", "1", "--root-gib", "2"]),
 )
+DEFAULT_RULES = (["--protocol", "icmp"], ["--protocol", "tcp", "--port", str(guest.PORT)])
+"""What may come to a guest that names no security group: pings, and orders to its agent."""
 IMAGE, NETWORK = "guest", "tenant"
 
 
@@ -55,6 +57,8 @@ def create_resources(layout: Layout, image: Path) -> None:
             manage(layout, "flavor", "create", "--name", name, *size)
     if NETWORK not in _names(layout, "network"):
         manage(layout, "network", "create", "--name", NETWORK, "--bridge", GUEST_BRIDGE, "--cidr", layout.tenant_cidr)
+        for rule in DEFAULT_RULES:
+            manage(layout, "security-group-rule", "create", "--project", "admin", "default", *rule)
     if IMAGE not in _names(layout, "image"):
         manage(layout, "image", "create", "--name", IMAGE, "--disk-format", "qcow2", "--file", str(image))
 

@@ -1,6 +1,6 @@
 """Our services in the laboratory: their configuration files, as an administrator would write them, and their start."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from labkit.ini import to_ini
 from labkit.layout import API_PORT, CONFIGURATION, IMAGES, INSTANCES, PRODUCT_STATE, VENV, Layout, Machine
 from labkit.rabbitmq import transport_url
 
+PHYSICAL_NETWORK = "tenant"
+"""Where every host's tenant interface is plugged in."""
 CONTROLLER_SERVICES, HOST_SERVICES = ("conductor", "api"), ("compute",)
 
 
@@ -50,7 +52,8 @@ def configure(layout: Layout, each: Machine, password: str, options: Options) ->
     """Write the machine's nova-blockmigrate.conf; it holds the broker's password."""
     path = each.folder / "etc/nova-blockmigrate.conf"
     path.touch(mode=0o600)
-    path.write_text(configuration(each, password, options))
+    remotes = [machine.management_ip for machine in layout.machines]
+    path.write_text(configuration(each, password, options, remotes))
     if options.breakpoints:
         breakpoints_folder(each).mkdir(mode=0o700, exist_ok=True)
 
@@ -60,7 +63,7 @@ def breakpoints_folder(each: Machine) -> Path:
     return each.folder / "state/breakpoints"
 
 
-def configuration(each: Machine, password: str, options: Options) -> str:
+def configuration(each: Machine, password: str, options: Options, vxlan_remotes: Sequence[str] = ()) -> str:
     sections: dict[str, Mapping[str, object]] = {
         "DEFAULT": {
             "transport_url": transport_url(password),
@@ -90,6 +93,11 @@ def configuration(each: Machine, password: str, options: Options) -> str:
             "cpu_models": "qemu64",
             "live_migration_uri": "qemu+tcp://%s/system",
             "live_migration_inbound_addr": each.management_ip,
+        }
+        sections["network"] = {
+            "physical_interface_mappings": f"{PHYSICAL_NETWORK}:eth1",
+            "vxlan_remotes": ",".join(vxlan_remotes),
+            "firewall_refresh_interval": 5,
         }
     return to_ini(sections | _openstack_sections(each, password, options))
 

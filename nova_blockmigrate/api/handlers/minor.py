@@ -52,8 +52,3 @@ def ips(request: Request, server: Instance) -> dict[str, Any]:
 @route("GET", "/servers/{server_id}/metadata", policy=policies.SERVERS_SHOW)
 def metadata(request: Request, server: Instance) -> dict[str, Any]:
     return {"metadata": server.server_metadata}
-
-
-@route("GET", "/servers/{server_id}/os-security-groups", policy=policies.SERVERS_SHOW)
-def security_groups(request: Request, server: Instance) -> dict[str, Any]:
-    return {"security_groups": []}

@@ -19,8 +19,17 @@ from nova_blockmigrate.api.routes import route
 from nova_blockmigrate.api.schemas import servers as schemas
 from nova_blockmigrate.api.views import servers as views
 from nova_blockmigrate.db import session
-from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, utcnow
-from nova_blockmigrate.db.queries import actions, compute_nodes, flavors, images, instances, networks, server_tasks
+from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, SecurityGroup, utcnow
+from nova_blockmigrate.db.queries import (
+    actions,
+    compute_nodes,
+    flavors,
+    images,
+    instances,
+    networks,
+    security_groups,
+    server_tasks,
+)
 from nova_blockmigrate.network.backend import EMBEDDED
 from nova_blockmigrate.objects import TaskState, VmState
 
@@ -46,6 +55,7 @@ class _Wanted:
     flavor: Flavor
     image: Image
     networks: list[Network]
+    security_groups: list[SecurityGroup]
     requested_networks: Any
     """What the body says of networks, for the network service that owns the ports; None where we do."""
     host: str | None
@@ -105,6 +115,7 @@ def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | N
         image = images.get(db, image_id)
         foreign = request.conf.network_backend != EMBEDDED
         found = [] if foreign else _networks(db, body.get("networks"))
+        groups = _security_groups(db, request, body) if any(network.port_security for network in found) else []
     except exceptions.NotFound as error:  # the fault is in the body, not in the path
         raise exceptions.Invalid(error.message) from error
     if host:
@@ -116,7 +127,7 @@ def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | N
     if flavor.memory_mib < image.min_ram_mib:
         raise FlavorTooSmall(flavor=flavor.name, image=image.name, needed=f"{image.min_ram_mib} MiB of memory")
     asked = _asked_networks(body, count) if foreign else None
-    return _Wanted(flavor, image, found, asked, host, count)
+    return _Wanted(flavor, image, found, groups, asked, host, count)
 
 
 def _asked_networks(body: dict[str, Any], count: int) -> Any:
@@ -144,6 +155,12 @@ def _networks(db: orm.Session, wanted: Any) -> list[Network]:
             "There is no network to use: make one with `nova-blockmigrate-manage network create`, or say 'none'."
         )
     return there
+
+
+def _security_groups(db: orm.Session, request: Request, body: dict[str, Any]) -> list[SecurityGroup]:
+    """Those that the body names, by name or id; the project's default one when it names none."""
+    names = [one["name"] for one in body.get("security_groups") or [{"name": security_groups.DEFAULT}] if "name" in one]
+    return [security_groups.get(db, request.context.project_id or "", name) for name in dict.fromkeys(names)]
 
 
 def _insert(db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wanted, index: int, reservation: str) -> Instance:
@@ -184,7 +201,9 @@ def _insert(db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wa
         requested_networks=wanted.requested_networks,
     )
     for network in wanted.networks:
-        networks.allocate_port(db, network.id, server.id)
+        port = networks.allocate_port(db, network.id, server.id)
+        for group in wanted.security_groups if network.port_security else ():
+            security_groups.bind(db, [port.id], group.id)
     db.refresh(server)
     record(db, request, server, "create")
     server_tasks.put(db, server.uuid, "build", {}, request.context.request_id)

@@ -24,5 +24,13 @@ LOCK: Versioned[Schema] = Versioned(
 )
 _STATE: Schema = document({"state": {"enum": ["active", "error"]}}, ["state"])
 RESET_STATE: Versioned[Schema] = Versioned({1: wrapped("os-resetState", _STATE)})
+_GROUP_NAME: Schema = document({"name": {"type": "string", "minLength": 1, "maxLength": 255}}, ["name"])
+
+
+def security_group(name: str) -> Versioned[Schema]:
+    """addSecurityGroup and removeSecurityGroup."""
+    return Versioned({1: wrapped(name, _GROUP_NAME)})
+
+
 _LENGTH: Schema = {"anyOf": [COUNT, {"enum": [None, -1, "-1"]}]}
 CONSOLE_OUTPUT: Versioned[Schema] = Versioned({1: wrapped("os-getConsoleOutput", document({"length": _LENGTH}))})

@@ -52,7 +52,10 @@ _SERVER: dict[str, Any] = {
     "adminPass": {"type": "string"},
     "user_data": {"type": "string", "contentEncoding": "base64", "maxLength": 65535},
     "OS-DCF:diskConfig": {"enum": ["AUTO", "MANUAL"]},
-    "security_groups": {"type": "array", "items": document({"name": only("default")})},
+    "security_groups": {
+        "type": "array",
+        "items": document({"name": {"type": "string", "minLength": 1, "maxLength": 255}}),
+    },
     "config_drive": {"enum": [None, False, "", "False", "false"]},
     "accessIPv4": only(""),
     "accessIPv6": only(""),

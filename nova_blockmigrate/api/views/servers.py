@@ -67,8 +67,13 @@ def created(request: Request, server: Instance, admin_password: str) -> dict[str
         "links": links.both(request, f"servers/{server.uuid}"),
         "adminPass": admin_password,
         "OS-DCF:diskConfig": "MANUAL",
-        "security_groups": [{"name": "default"}],
+        "security_groups": security_groups(server) or [{"name": "default"}],
     }
+
+
+def security_groups(server: Instance) -> list[dict[str, str]]:
+    """The groups that the server's ports are in, each once."""
+    return [{"name": name} for name in dict.fromkeys(group.name for port in server.ports for group in port.security_groups)]
 
 
 def basic(request: Request, server: Instance) -> dict[str, Any]:
@@ -115,7 +120,6 @@ def full(request: Request, server: Instance, host_status: Mapping[str, str], one
     shown = basic(request, server) | {
         "config_drive": "",
         "key_name": server.key_name,
-        "security_groups": [{"name": "default"}],
         "OS-EXT-AZ:availability_zone": server.availability_zone or "",
         "OS-EXT-STS:task_state": server.task_state,
         "OS-EXT-STS:vm_state": server.vm_state,
@@ -124,6 +128,8 @@ def full(request: Request, server: Instance, host_status: Mapping[str, str], one
         "OS-SRV-USG:terminated_at": _usage(server.terminated_at),
         "os-extended-volumes:volumes_attached": [_volume(mapping, minor) for mapping in server.volumes],
     }
+    if groups := security_groups(server):  # (Nova leaves the key out, too, when there is none)
+        shown["security_groups"] = groups
     if request.can(policies.SERVERS_EXTENDED, target):
         shown |= _extended(server, minor)
     elif minor >= 90:

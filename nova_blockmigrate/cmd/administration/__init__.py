@@ -18,6 +18,7 @@ from nova_blockmigrate.cmd.administration import (
     images,
     migrations,
     networks,
+    security_groups,
     tokens,
     volumes,
 )
@@ -26,7 +27,7 @@ DATABASE_ERRORS = (db_exception.DBError, sqlalchemy.exc.SQLAlchemyError)
 
 
 def add_commands(subparsers: Any) -> None:
-    for module in (database, tokens, flavors, networks, images, volumes, migrations, adoption, host):
+    for module in (database, tokens, flavors, networks, security_groups, images, volumes, migrations, adoption, host):
         module.add_commands(subparsers)
 
 

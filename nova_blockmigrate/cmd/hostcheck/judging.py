@@ -71,6 +71,8 @@ class HostFacts:
     """Its version; empty: it does not run."""
     emulator: str = ""
     emulator_usable: bool = False
+    firewall_missing: tuple[str, ...] = ()
+    """Programs that connecting and guarding guests needs and that are not here."""
     clock_synchronised: bool | None = None
     """None: nothing here knows."""
     peer: Peer | None = None
@@ -223,6 +225,13 @@ def qemu(facts: HostFacts) -> Answer:
     return passed(f"{facts.emulator}, qemu-img {facts.qemu_img}")
 
 
+def networks(facts: HostFacts) -> Answer:
+    if facts.firewall_missing:
+        needed = "programs that connect guests and guard them"
+        return failed(f"there is no {', '.join(facts.firewall_missing)}", needed, facts.layout.network_packages)
+    return passed("ip, nft and conntrack are there")
+
+
 def clock(facts: HostFacts) -> Answer:
     compare = "`nova-blockmigrate preflight` compares the clocks of two hosts"
     if facts.clock_synchronised is None:
@@ -244,6 +253,7 @@ CHECKS: tuple[tuple[str, str, Callable[[HostFacts], Answer]], ...] = (
     ("migration_uri", "Migration URI", migration_uri),
     ("instances", "Instances directory", instances),
     ("qemu", "QEMU", qemu),
+    ("networks", "Networks and firewall", networks),
     ("clock", "Clock", clock),
 )
 

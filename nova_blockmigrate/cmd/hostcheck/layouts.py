@@ -12,6 +12,7 @@ class Layout:
     name: str
     libvirt_packages: str
     qemu_packages: str
+    network_packages: str
     open_ports: str
     """Command that opens {ports} (as first-last or one number, tcp) in the usual firewall."""
     ntp: str
@@ -21,6 +22,7 @@ DEBIAN = Layout(
     name="Debian/Ubuntu",
     libvirt_packages="apt-get install libvirt-daemon-system",
     qemu_packages="apt-get install qemu-system-x86 qemu-utils",
+    network_packages="apt-get install iproute2 nftables conntrack",
     open_ports="ufw allow {ufw}/tcp",
     ntp="apt-get install chrony",
 )
@@ -28,6 +30,7 @@ RHEL = Layout(
     name="RHEL",
     libvirt_packages="dnf install libvirt-daemon-kvm",
     qemu_packages="dnf install qemu-kvm qemu-img",
+    network_packages="dnf install iproute nftables conntrack-tools",
     open_ports="firewall-cmd --permanent --add-port={ports}/tcp && firewall-cmd --reload",
     ntp="dnf install chrony && systemctl enable --now chronyd",
 )

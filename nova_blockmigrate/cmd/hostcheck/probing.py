@@ -8,6 +8,7 @@ import functools
 import os
 import pathlib
 import re
+import shutil
 import socket
 import tempfile
 import urllib.parse
@@ -57,6 +58,7 @@ def probe(conf: cfg.ConfigOpts, peer: str | None) -> HostFacts:
         qemu_img=_qemu_img(),
         emulator=emulator,
         emulator_usable=bool(emulator) and os.access(emulator, os.X_OK),
+        firewall_missing=tuple(name for name in ("ip", "bridge", "nft", "conntrack") if shutil.which(name) is None),
         clock_synchronised=_clock(),
         peer=_peer(peer, uri, port) if peer else None,
     )

@@ -12,14 +12,38 @@ from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.db.models import Network, Port
-from nova_blockmigrate.db.queries import rows
+from nova_blockmigrate.db.queries import rows, security_groups
+from nova_blockmigrate.objects import Segment
+
+FLAT = Segment()
 
 
-def create(db: orm.Session, name: str, bridge: str, cidr: str, gateway: str, mtu: int = 1500, id: str | None = None) -> Network:
+def create(
+    db: orm.Session,
+    name: str,
+    bridge: str,
+    cidr: str,
+    gateway: str,
+    mtu: int = 1500,
+    id: str | None = None,
+    segment: Segment = FLAT,
+    port_security: bool = True,
+) -> Network:
     """
     :raises exceptions.NameInUse:
     """
-    network = Network(id=id or str(uuids.uuid4()), name=name, bridge=bridge, cidr=cidr, gateway=gateway, mtu=mtu)
+    network = Network(
+        id=id or str(uuids.uuid4()),
+        name=name,
+        bridge=bridge,
+        cidr=cidr,
+        gateway=gateway,
+        mtu=mtu,
+        segment_kind=segment.kind.value,
+        segment_id=segment.id,
+        physical_network=segment.physical_network,
+        port_security=port_security,
+    )
     try:
         return rows.add(db, network)
     except db_exception.DBDuplicateEntry as error:
@@ -93,6 +117,8 @@ def allocate_port(db: orm.Session, network_id: str, instance_id: int | None) -> 
 
 
 def release_ports(db: orm.Session, instance_id: int) -> None:
-    for port in db.scalars(sa.select(Port).where(Port.instance_id == instance_id)).all():
+    ports = db.scalars(sa.select(Port).where(Port.instance_id == instance_id)).all()
+    security_groups.unbind(db, [port.id for port in ports])
+    for port in ports:
         db.delete(port)
     db.flush()

@@ -9,7 +9,7 @@ from typing import Any
 from lxml import etree
 from lxml.builder import E, ElementMaker
 
-from nova_blockmigrate.objects import Server, Vif
+from nova_blockmigrate.objects import Server, Vif, VifType
 
 METADATA_NAMESPACE = "https://nova-blockmigrate.org/xmlns/instance/1.0"
 _META = ElementMaker(namespace=METADATA_NAMESPACE, nsmap={"blockmigrate": METADATA_NAMESPACE})
@@ -105,6 +105,7 @@ def _interface(vif: Vif) -> Any:
         E.mac(address=vif.mac),
         E.source(bridge=vif.bridge),
         E.target(dev=vif.tap),
+        *([E.virtualport(E.parameters(interfaceid=vif.port_id), type="openvswitch")] if vif.vif_type is VifType.OVS else []),
         E.model(type="virtio"),
         E.mtu(size=str(vif.mtu)),
         type="bridge",

@@ -105,8 +105,10 @@ class LibvirtDriver(ComputeDriver):
         limit_bytes_s = self.transfer_settings.bandwidth_mib * 1024**2
         self.exchange = Exchange(host, self.manifests, self.transfer_settings.native_tls, limit_bytes_s)
         self.plumbing = Plumbing(network_settings.read(self.conf, host))
+        self.plumbing.start()
 
     def close(self) -> None:
+        self.plumbing.close()
         self.host.close()
 
     @property
@@ -178,6 +180,15 @@ class LibvirtDriver(ComputeDriver):
                 return file.read(max_bytes)
         except FileNotFoundError:
             return b""
+
+    def refresh_firewall(self, servers: list[Server]) -> None:
+        self.plumbing.refresh([vif for server in servers for vif in server.vifs])
+
+    def read_connections(self, server: Server) -> list[str]:
+        return self.plumbing.connections(server.vifs)
+
+    def take_over_connections(self, server: Server, connections: list[str]) -> None:
+        self.plumbing.take_over(connections)
 
     # --- guests that others made ------------------------------------------------------------------------------------
 

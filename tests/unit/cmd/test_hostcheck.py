@@ -78,6 +78,7 @@ def test_a_healthy_host_passes_every_check() -> None:
         ("instances", {"instances_error": "read-only file system"}, "mkdir"),
         ("instances", {"free_bytes": 2**20, "reserved_bytes": 2**30}, "reserved_host_disk_mb"),
         ("qemu", {"qemu_img": ""}, "qemu-utils"),
+        ("networks", {"firewall_missing": ("conntrack",)}, "conntrack"),
         ("qemu", {"emulator_usable": False, "layout": layouts.RHEL}, "qemu-kvm"),
     ],
 )

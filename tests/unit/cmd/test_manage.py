@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from nova_blockmigrate import rpc
 from nova_blockmigrate.cmd import manage
 from nova_blockmigrate.db import schema, session
 from nova_blockmigrate.db.queries import migrations
@@ -21,7 +22,7 @@ Manage = Callable[..., tuple[int, str, str]]
 def run(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Manage]:
     config = tmp_path / "nbm.conf"
     config.write_text(
-        f"[DEFAULT]\nstate_path = {tmp_path}/state\n[api]\ntoken_file = {tmp_path}/tokens.json\n"
+        f"[DEFAULT]\nstate_path = {tmp_path}/state\ntransport_url = fake://\n[api]\ntoken_file = {tmp_path}/tokens.json\n"
         f"[image]\nlocal_directory = {tmp_path}/images\n"
     )
 
@@ -34,6 +35,7 @@ def run(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Iterator[
     assert call("db", "sync")[0] == 0
     yield call
     session.dispose()
+    rpc.cleanup()
 
 
 def test_database_tells_its_version(run: Manage) -> None:
@@ -79,10 +81,64 @@ def test_networks(run: Manage) -> None:
     assert code == 0
     assert json.loads(run("network", "list", "--json")[1])[0] == {
         "id": id, "name": "n", "bridge": "br0", "cidr": "10.0.0.0/24", "gateway": "10.0.0.254", "mtu": 1500,
+        "segment_kind": "flat", "segment_id": 0, "physical_network": "", "port_security": True,
     }  # fmt: skip
     assert run("network", "create", "--name", "m", "--bridge", "b", "--cidr", "10.0.0.0/24", "--gateway", "10.1.0.1")[0] == 1
     assert run("network", "create", "--name", "m", "--bridge", "b", "--cidr", "10.0.0.1/24")[0] == 1
     assert run("network", "delete", "n")[0] == 0
+
+
+def test_networks_of_segments_have_a_bridge_and_room_for_their_headers(run: Manage) -> None:
+    vlan = ("--name", "v", "--cidr", "10.1.0.0/24", "--vlan", "100", "--physical-network", "physnet1", "--no-port-security")
+    assert run("network", "create", *vlan)[0] == 0
+    assert run("network", "create", "--name", "x", "--cidr", "10.2.0.0/24", "--vxlan", "5000")[0] == 0
+    first, second = json.loads(run("network", "list", "--json")[1])
+    assert (first["bridge"], first["segment_id"], first["mtu"], first["port_security"]) == ("brv100", 100, 1500, False)
+    assert (second["bridge"], second["segment_kind"], second["mtu"]) == ("brx5000", "vxlan", 1450)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--vlan", "4095", "--physical-network", "p"), "1 to 4094"),
+        (("--vlan", "100"), "physical-network"),
+        (("--vxlan", "0"), "1 to"),
+        ((), "--bridge"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(run: Manage, words: tuple[str, ...], why: str) -> None:
+    code, _, error = run("network", "create", "--name", "n", "--cidr", "10.1.0.0/24", *words)
+    assert code == 1 and why in error
+
+
+def test_security_groups_and_their_rules(run: Manage) -> None:
+    assert run("security-group", "create", "--project", "p", "--name", "web")[0] == 0
+    rule = ("--protocol", "tcp", "--port", "80:81", "--remote-cidr", "10.0.0.0/8")
+    code, rule_id, _ = run("security-group-rule", "create", "--project", "p", "web", *rule)
+    assert code == 0
+    listed = json.loads(run("security-group-rule", "list", "--project", "p", "web", "--json")[1])
+    shown = next(one for one in listed if one["id"] == rule_id)
+    assert (shown["direction"], shown["port_min"], shown["port_max"], shown["remote_cidr"]) == ("ingress", 80, 81, "10.0.0.0/8")
+    assert run("security-group-rule", "delete", rule_id)[0] == 0
+    assert run("security-group", "delete", "--project", "p", "web")[0] == 0
+    assert run("security-group", "list", "--json")[1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--protocol", "tcp", "--port", "70000"), "65535"),
+        (("--protocol", "tcp", "--port", "9:8"), "below the first"),
+        (("--port", "80"), "--port goes with"),
+        (("--protocol", "smtp"), "use tcp"),
+        (("--remote-cidr", "10.0.0.0/33"), "no range"),
+        (("--ethertype", "IPv6", "--remote-cidr", "10.0.0.0/8"), "no range of IPv6"),
+        (("--remote-group", "nobody"), "not found"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(run: Manage, words: tuple[str, ...], why: str) -> None:
+    code, _, error = run("security-group-rule", "create", "--project", "p", "default", *words)
+    assert code == 1 and why in error.replace("is not a range", "no range")
 
 
 def test_host_preflight_names_what_is_wrong_and_ends_with_1(run: Manage, monkeypatch: pytest.MonkeyPatch) -> None:

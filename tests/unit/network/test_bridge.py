@@ -20,6 +20,8 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "net/br100/bridge").mkdir(parents=True)
     (tmp_path / "net/eth1").mkdir()
     (tmp_path / "net/eth1/mtu").write_text("1500\n")
+    monkeypatch.setattr(links, "VLANS", str(tmp_path / "vlan"))
+    (tmp_path / "vlan").mkdir()
     return tmp_path
 
 
@@ -50,6 +52,11 @@ def test_what_is_no_bridge_is_refused(devices: Path) -> None:
 
 def test_a_vlan_whose_interface_is_there_can_be_had_and_its_bridge_made(devices: Path) -> None:
     assert why_not(devices, vif("brvlan100", **VLAN)) == ""
+
+
+def test_a_kernel_without_vlans_is_told_before_anything_is_made(devices: Path) -> None:
+    (devices / "vlan").rmdir()
+    assert "8021q" in why_not(devices, vif("brvlan100", **VLAN))
 
 
 def test_bridges_are_made_only_where_the_configuration_allows_it(devices: Path) -> None:
