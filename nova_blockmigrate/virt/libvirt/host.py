@@ -82,37 +82,35 @@ def close_connection(connection: Any) -> None:
 
 
 class Host:
-    """libvirt of one host, by one URI: the connection is opened when first used and again when it was lost.
+    """libvirt of one host, by one URI: a connection is opened when first used and again when it was lost, one a thread.
 
-    The shared connection is never closed, only let go: another thread may be in a call on it, and libvirt would free it below
-    that call. With its last user Python closes it.
+    Clients of libvirt before 10.3 may crash (CVE-2024-4418) when a connection breaks on which several threads wait. Connections are
+    never closed here, only let go: what still uses one keeps it, and Python closes it with the last user.
     """
 
     def __init__(self, uri: str, name: str) -> None:
         self.uri = uri
         self.name = name
-        self._lock = native.threading.Lock()
-        self._connection: Any = None
+        self._own = native.threading.local()
 
     def connection(self) -> Any:
-        """The shared connection, alive.
+        """The calling thread's connection, alive.
 
         :raises HypervisorUnavailable: libvirt does not answer.
         """
-        with self._lock:
-            if self._connection is not None and not self._is_alive(self._connection):
-                self._connection = None
-            if self._connection is None:
-                self._connection = open_connection(self.uri, self.name)
-            return self._connection
+        own = self._own
+        connection = getattr(own, "connection", None)
+        if connection is None or not self._is_alive(connection):
+            connection = own.connection = open_connection(self.uri, self.name)
+        return connection
 
     def open(self, timeout_s: float = OPEN_TIMEOUT_S) -> Any:
-        """A connection of the caller's own, for him to close: calls on the shared one may wait for those of others."""
+        """A connection of the caller's own, for him to close."""
         return open_connection(self.uri, self.name, timeout_s)
 
     def close(self) -> None:
-        with self._lock:
-            self._connection = None
+        """Let all connections go."""
+        self._own = native.threading.local()
 
     @contextlib.contextmanager
     def errors(self, action: str, name: str = "") -> Iterator[None]:
