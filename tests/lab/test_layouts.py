@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from labkit.layout import CACHE
 HOSTS = ("compute1", "compute2")
 OTHER = f"{HOME}-other"
 SINGLE = f"{HOME}-single"
+BASES = "/var/lib/nova/instances/_base"
 LEDGER = "/var/lib/nova-blockmigrate/ledger"
 NVRAM = f"{SINGLE}/vars.fd"
 CREATE = "qemu-img create -q -f qcow2"
@@ -243,3 +244,21 @@ def test_firmware_variables_kernel_and_ramdisk_come_along(lab: Any, client: Any)
     scenario.wait_for_status(client, made.uuid, "ACTIVE", 30)
     assert NVRAM not in foreign.files(lab, "compute1", SINGLE)
     assert f"{SINGLE}/initrd" in foreign.files(lab, "compute1", SINGLE)
+
+
+def test_a_server_whose_image_is_gone_moves_with_the_base_of_its_source(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    """(the last one here: afterwards no server is left)"""
+    server = boot(name="orphan")
+    image, hidden = foreign.image_path(lab), f"{foreign.image_path(lab)}.gone"
+    shell(lab, "compute2", f"rm -f {BASES}/*; mv {image} {hidden}")
+    try:
+        migration = move(lab, client, server.id, "compute2")
+    finally:
+        shell(lab, "compute2", f"mv {hidden} {image}")
+
+    assert migration["status"] == "completed"
+    here, there = (foreign.files(lab, host, BASES) for host in HOSTS)
+    (base,) = there
+    assert sums(lab, "compute2", [base]) == sums(lab, "compute1", [base])
+    assert there[base][2] <= here[base][2] * 1.05 + 64
+    assert server.guest.verify().is_whole

@@ -14,7 +14,7 @@ from nova_blockmigrate.virt.libvirt import disks, in_use
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainDisk, DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import power_state
-from nova_blockmigrate.virt.libvirt.unmake import DOMAIN, FILE
+from nova_blockmigrate.virt.libvirt.unmake import ADOPTED, DOMAIN
 
 
 def find(host: Host, names: tuple[str, ...]) -> tuple[FoundGuest, ...]:
@@ -69,7 +69,7 @@ def adopt(host: Host, server: Server, ledger: Ledger) -> tuple[str, ...]:
         if users := in_use.users_of(host, path, but=server.uuid):
             left.append(f"{path} will stay when the server goes: {users}")
             continue
-        with ledger.entry(FILE, path):
+        with ledger.entry(ADOPTED, path):
             pass
     with ledger.entry(DOMAIN, server.uuid):
         return tuple(left)

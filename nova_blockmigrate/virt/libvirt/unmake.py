@@ -23,6 +23,8 @@ from nova_blockmigrate.virt.libvirt.host import Host
 DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
 BASE = "base"
 """A file that nobody writes to (base image, medium, kernel) and that other guests may use, too."""
+ADOPTED = "adopted"
+"""A file that an adopted guest wrote to: an administrator made it, and may have built others on it meanwhile."""
 directories_change = native.threading.Lock()
 """Held while a directory is looked for and made, or removed: two guests may have the same one."""
 
@@ -101,6 +103,12 @@ def _remove_base(site: Site, name: str) -> str:
     return ""
 
 
+def _remove_adopted(site: Site, name: str) -> str:
+    if os.path.exists(name) and (users := in_use.users_of(site.host, name, but=site.server.uuid)):
+        return f"{name} stays on {site.host.name}: {users}"
+    return _remove_file(site, name)
+
+
 def _unlink(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
@@ -111,5 +119,11 @@ def _remove_vif(site: Site, name: str) -> str:
     return ""
 
 
-REMOVERS: dict[str, Remover] = {FILE: _remove_file, DIRECTORY: _remove_directory, BASE: _remove_base, VIF: _remove_vif}
+REMOVERS: dict[str, Remover] = {
+    FILE: _remove_file,
+    DIRECTORY: _remove_directory,
+    BASE: _remove_base,
+    ADOPTED: _remove_adopted,
+    VIF: _remove_vif,
+}
 """How artefacts of each kind are unmade. The domain, which has none, goes before all of them."""

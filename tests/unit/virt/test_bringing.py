@@ -18,7 +18,7 @@ from nova_blockmigrate.objects import Artefact, DiskLayer, GuestDescription, Gue
 from nova_blockmigrate.virt.libvirt import in_use, placing, unmake
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.unmake import BASE, Site
+from nova_blockmigrate.virt.libvirt.unmake import ADOPTED, BASE, Site
 
 CONTENT = b"the right bytes" * 1000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -175,3 +175,15 @@ def test_what_is_listed_of_a_base_is_its_kind_and_name(here: Destination) -> Non
     here.bringing("a").bring(here.layer, None, may_move=True)
     ledger = here.records.get("a")
     assert ledger is not None and ledger.artefacts() == [Artefact(BASE, here.layer.path)]
+
+
+def test_a_file_of_an_adopted_guest_stays_when_another_was_built_on_it(here: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, ledger = here.folder / "own.qcow2", here.records.of_server("a")
+    site = Site(Host("test:///default", "here"), None, here.server("a"), ledger)  # type: ignore[arg-type]
+    own.write_bytes(b"x")
+    for users, left in (("domain clone uses it", True), ("", False)):
+        monkeypatch.setattr(in_use, "users_of", lambda host, path, but, users=users: users)
+        with ledger.entry(ADOPTED, str(own)):
+            pass
+        assert bool(unmake.unmake(site)) == left
+        assert own.exists() == left
