@@ -60,7 +60,6 @@ def stage() -> Iterator[Any]:
     chosen = {"concurrency": os.environ["NBM_LAB_CONCURRENCY"]} if "NBM_LAB_CONCURRENCY" in os.environ else {}
     made = Stage(Lab(state), Options(breakpoints=True, **chosen))
     try:
-        made.up()
         yield made
     finally:
         made.lab.down()

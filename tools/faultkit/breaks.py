@@ -16,7 +16,7 @@ from faultkit.world import query
 from labkit import machine, services
 from labkit.commands import wait_until
 from labkit.errors import LabError
-from labkit.layout import CONFIGURATION, INSTANCES, PRODUCT_STATE
+from labkit.layout import CONFIGURATION, IMAGES, INSTANCES, PRODUCT_STATE
 
 
 @dataclass(frozen=True)
@@ -269,13 +269,16 @@ class Wish(Break):
 
 @dataclass(frozen=True)
 class ForgetBases(Break):
-    """The destination has no base images: they are brought from the source."""
+    """The destination has no base images and no image to make them from: they are brought from the source."""
 
     def __str__(self) -> str:
         return "no base image at the destination"
 
-    def do(self, stage: Stage) -> None:
-        stage.lab.run(stage.destination, ["sh", "-c", f"rm -rf {INSTANCES}/_base"])
+    def before(self, stage: Stage) -> None:
+        stage.lab.run(stage.destination, ["sh", "-c", f"rm -rf {INSTANCES}/_base && mount -t tmpfs none {IMAGES}"])
+
+    def after(self, stage: Stage) -> None:
+        stage.lab.run(stage.destination, ["umount", "-l", IMAGES])
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def document(results: Sequence[Result]) -> str:
     invariants = "".join(f"{number}. {words}\n" for number, words in INVARIANTS.items())
     held = [result for result in results if result.held]
     longest = max((result.seconds for result in held), default=0.0)
-    count = f"{len(results)} cases, {len(held)} held; the longest of those took {math.ceil(longest)} s.\n"
+    played = [result for result in results if not result.trouble]
+    count = f"{len(results)} cases, {len(played)} played, {len(held)} held; the longest of those took {math.ceil(longest)} s.\n"
     text = _HEAD.format(limit=LIMIT_S) + invariants + f"\n{count}\n" + _rst_table([list(_COLUMNS), *map(row, results)])
     if panics := sum(result.panics for result in results):
         again = "were played anew, as emulation had lost pages of the guest's memory (:doc:`tests`); its console says so"

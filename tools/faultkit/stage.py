@@ -40,11 +40,14 @@ class Stage:
         self.server: Server | None = None
         self.source, self.destination = HOSTS
         self._client: Client | None = None
+        self._is_up = False
 
     # --- the laboratory -----------------------------------------------------------------------------------------------
 
     def up(self) -> None:
+        self._is_up = False
         self.lab.up(options=self.options, progress=Progress())
+        self._is_up = True
         self._client, self.server = None, None
         for host in HOSTS:
             foreign = self.path(host, FOREIGN)
@@ -52,11 +55,13 @@ class Stage:
             foreign.write_text("not yours\n")
 
     def use(self, database: str) -> None:
-        """Have a laboratory that runs on this database."""
-        if database != self.options.database:
+        """Have a laboratory that is up and runs on this database."""
+        if self._is_up and database == self.options.database:
+            return
+        if self._is_up:
             self.lab.down(Progress(quiet=True))
-            self.options = dataclasses.replace(self.options, database=database)
-            self.up()
+        self.options = dataclasses.replace(self.options, database=database)
+        self.up()
 
     def rebuild(self) -> None:
         """A case left something behind: the next ones must not suffer from it."""

@@ -18,7 +18,7 @@ HOME = "/var/lib/postgresql"
 """The package's folder, which each of our machines has for itself."""
 _DATA = f"{HOME}/laboratory"
 _DATABASE = _USER = "nova_blockmigrate"
-URL = f"postgresql://{_USER}@controller:{PORT}/{_DATABASE}"
+URL = f"postgresql+psycopg2://{_USER}@controller:{PORT}/{_DATABASE}"
 _SETTINGS = {
     "listen_addresses": "0.0.0.0",
     "port": PORT,
@@ -44,7 +44,11 @@ def start(layout: Layout) -> None:
 
 def answers(layout: Layout) -> bool:
     """Whether it takes connections."""
-    asked = run(machine.entering(layout, layout.controller, [_program("pg_isready"), "-h", HOME], "/"), check=False, timeout_s=10)
+    asked = run(
+        machine.entering(layout, layout.controller, [_program("pg_isready"), "-h", HOME, "-U", _USER], "/"),
+        check=False,
+        timeout_s=10,
+    )
     return asked.returncode == 0
 
 
