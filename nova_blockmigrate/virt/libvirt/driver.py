@@ -61,7 +61,8 @@ from nova_blockmigrate.volume import connecting
 from nova_blockmigrate.volume.api import Connector
 
 LOG = log.getLogger(__name__)
-_OVER_LIMIT_S = 60.0
+_OVER_LIMIT_S = 10.0
+"""How long a clean-up waits for libvirt's last call to return; one on a connection that was lost may never."""
 
 
 class LibvirtDriver(ComputeDriver):
