@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from labkit import packages
-from labkit.commands import run
+from labkit.commands import output, run
 from labkit.layout import CACHE, REPOSITORY
 from labkit.locks import locked_folder
 
@@ -47,7 +47,8 @@ def _install(*arguments: str) -> None:
 
 
 def _fingerprint(python: str) -> str:
-    digest = hashlib.sha256(python.encode())
+    version = output([python, "-c", "import sys; print(sys.version_info[:2])"])
+    digest = hashlib.sha256(version.encode())
     for path in [_SOURCE / name for name in _INPUTS] + sorted((_SOURCE / "labstack").glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

@@ -12,22 +12,36 @@ from labkit.layout import Layout
 TIMEOUT_S = 30
 
 
-def ask(
-    layout: Layout, port: int, method: str, path: str, body: Any = None, token: str = "", accepted: tuple[int, ...] = ()
-) -> tuple[Any, dict[str, str]]:
-    """The answer's JSON (None without any) and headers; OSError when nobody answers, LabError when the answer is an error that
-    is not `accepted`."""
+def ask(layout: Layout, port: int, method: str, path: str, body: Any = None, token: str = "") -> tuple[Any, dict[str, str]]:
+    """The answer's JSON (None without any) and headers; OSError when nobody answers, LabError when the answer is an error."""
+    status, content, headers = _request(layout, port, method, path, body, {"X-Auth-Token": token} if token else {})
+    if status >= 400:
+        raise LabError(f"{method} {path}: {status} {content[:500].decode(errors='replace')}")
+    return (json.loads(content) if content else None), headers
+
+
+def status_of(layout: Layout, port: int, method: str, path: str, body: Any = None, token: str = "") -> int:
+    """The answer's status, whatever it is."""
+    return _request(layout, port, method, path, body, {"X-Auth-Token": token} if token else {})[0]
+
+
+def revoke(layout: Layout, port: int, token: str) -> None:
+    """End a token at Keystone, in its own name."""
+    _request(layout, port, "DELETE", "/v3/auth/tokens", None, {"X-Auth-Token": token, "X-Subject-Token": token})
+
+
+def _request(
+    layout: Layout, port: int, method: str, path: str, body: Any, more_headers: dict[str, str]
+) -> tuple[int, bytes, dict[str, str]]:
     address = layout.controller.management_ip
     client = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
     client.sock = fabric.connect(layout.controller.namespace, address, port, TIMEOUT_S)
-    headers = {"Content-Type": "application/json", "Accept": "application/json"} | ({"X-Auth-Token": token} if token else {})
+    headers = {"Content-Type": "application/json", "Accept": "application/json"} | more_headers
     with contextlib.closing(client):
         client.request(method, path, json.dumps(body) if body is not None else None, headers)
         answer = client.getresponse()
         content = answer.read()
-    if answer.status >= 400 and answer.status not in accepted:
-        raise LabError(f"{method} {path}: {answer.status} {content[:500].decode(errors='replace')}")
-    return (json.loads(content) if content else None), {name.lower(): value for name, value in answer.getheaders()}
+    return answer.status, content, {name.lower(): value for name, value in answer.getheaders()}
 
 
 def answers(layout: Layout, port: int, path: str = "/") -> bool:

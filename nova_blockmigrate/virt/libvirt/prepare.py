@@ -26,7 +26,7 @@ from nova_blockmigrate.objects import (
 )
 from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.driver import Ledger
-from nova_blockmigrate.virt.libvirt import disks, domain_xml, placing, settle, volumes
+from nova_blockmigrate.virt.libvirt import disks, domain_xml, interfaces, placing, settle, volumes
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
@@ -61,12 +61,14 @@ class Preparation:
             self._make_disks(guest, copied, places)
         except OSError as error:
             raise StorageError(host=self._host, action="make the guest's files", reason=str(error)) from error
-        connections = plan.server.volumes_at(self._host)
+        xml = interfaces.with_bridges(guest.xml, plan.server.vifs)
+        if connections := plan.server.volumes_at(self._host):
+            xml = volumes.with_volumes(xml, connections, initiator)
         return PreparedDestination(
             libvirt_host=plan.destination_host,
             transfer_address=transfer_address,
             copied_disks=tuple(disk.target_dev for disk in copied),
-            destination_xml=volumes.with_volumes(guest.xml, connections, initiator) if connections else "",
+            destination_xml=xml if xml != guest.xml else "",
             bytes_fetched=sum(place.bytes_brought for place in places.values()),
         )
 

@@ -42,3 +42,13 @@ def test_record_of_the_laboratory_is_private_and_read_back(tmp_path):
     record.save(tmp_path / "lab.json")
     assert Record.load(tmp_path / "lab.json") == record
     assert stat.S_IMODE((tmp_path / "lab.json").stat().st_mode) == 0o600
+
+
+def test_keystone_and_neutron_are_named_where_they_are_used():
+    layout, options = Layout(Path("/tmp/one")), services.Options(keystone=True, neutron=True)
+    controller = read(services.configuration(layout.controller, "secret", options))
+    host = read(services.configuration(layout.hosts[0], "secret", options))
+    assert controller["api"]["auth_strategy"] == "keystone"
+    assert controller["keystone_authtoken"]["username"] == host["neutron"]["username"] == "nova-blockmigrate"
+    assert controller["DEFAULT"]["network_backend"] == host["DEFAULT"]["network_backend"] == "neutron"
+    assert "keystone_authtoken" not in host

@@ -1,0 +1,140 @@
+"""Brings up a laboratory with a real Keystone and a real Neutron, once for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
+
+HOSTS = ("compute1", "compute2")
+LOG_LINES = 60
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Any]:
+    """Two real hosts with all services (`labkit.lab.Lab`), in the folder that NBM_LAB names, else in a temporary one."""
+    from labkit.lab import Lab
+    from labkit.progress import Progress
+    from labkit.services import Options
+
+    if os.geteuid() != 0:
+        pytest.fail("the laboratory needs root: it makes namespaces and mounts")
+    state = pathlib.Path(os.environ.get("NBM_LAB") or tempfile.mkdtemp(prefix="nbm-test-", dir="/var/tmp"))
+    lab = Lab(state)
+    concurrency = os.environ.get("NBM_LAB_CONCURRENCY", "eventlet")
+    try:
+        lab.up(options=Options(concurrency=concurrency, keystone=True, neutron=True), progress=Progress())
+        yield lab
+    finally:
+        lab.down()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def client(lab: Any) -> Any:
+    """A kept connection to the API as the administrator (`labkit.scenario.Client`)."""
+    from labkit.scenario import Client
+
+    return Client(lab)
+
+
+class Neutron:
+    """What tests ask of Neutron, as the administrator."""
+
+    def __init__(self, lab: Any) -> None:
+        self._lab = lab
+        self._made: list[str] = []
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        from labkit import neutron, seed
+
+        return neutron.ask(self._lab.layout, seed.token_of(self._lab.layout), method, path, body)
+
+    @property
+    def network_id(self) -> str:
+        from labkit import neutron
+
+        return str(self.ask("GET", f"/networks?name={neutron.NETWORK}")["networks"][0]["id"])
+
+    def make_port(self, number: int, **values: Any) -> dict[str, Any]:
+        """A port with the address that the guest image derives from its MAC; it goes after the test."""
+        from labkit.layout import guest_mac
+
+        address = f"{self._lab.layout.tenant_prefix}.{number}"
+        body = {"network_id": self.network_id, "mac_address": guest_mac(address), "fixed_ips": [{"ip_address": address}], **values}
+        port: dict[str, Any] = self.ask("POST", "/ports", {"port": body})["port"]
+        self._made.append(port["id"])
+        return port
+
+    def port(self, port_id: str) -> dict[str, Any]:
+        port: dict[str, Any] = self.ask("GET", f"/ports/{port_id}")["port"]
+        return port
+
+    def bindings(self, port_id: str) -> dict[str, str]:
+        """Status by host."""
+        return {one["host"]: one["status"] for one in self.ask("GET", f"/ports/{port_id}/bindings")["bindings"]}
+
+    def clear(self) -> None:
+        for port_id in self._made:
+            self.ask("DELETE", f"/ports/{port_id}")
+
+
+@pytest.fixture
+def neutron(lab: Any) -> Iterator[Neutron]:
+    neutron = Neutron(lab)
+    yield neutron
+    neutron.clear()
+
+
+@pytest.fixture
+def boot(lab: Any, client: Any, neutron: Neutron) -> Iterator[Callable[..., Any]]:
+    """Boots a server on a port and waits until its guest answers; afterwards nothing of it may be left on any host."""
+    from labkit import api, scenario, seed
+    from labkit.commands import wait_until
+
+    booted: list[Any] = []
+
+    def boot_one(port: dict[str, Any], host: str = HOSTS[0], name: str = "lm001") -> Any:
+        where = ["--nic", f"port-id={port['id']}", "--availability-zone", f"nova:{host}"]
+        lab.nova("boot", "--flavor", "m1.tiny", "--image", seed.IMAGE, *where, name)
+        server_id = api.server_id(lab.layout, seed.token_of(lab.layout), name)
+        scenario.wait_for_status(client, server_id, "ACTIVE", 180)
+        booted.append(scenario.find(lab, client, server_id))
+        return booted[-1]
+
+    yield boot_one
+    scenario.delete_all(lab, client)
+    for server in booted:
+        for host in HOSTS:
+
+            def clean(host: str = host, server: Any = server) -> bool:
+                return not scenario.leftovers(lab, host, server)
+
+            wait_until(clean, 60, f"nothing of {server.name} is left on {host}: {scenario.leftovers(lab, host, server)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a test does is limited in time; bringing everything up, which the first one does, takes as long as it takes."""
+    for item in items:
+        if item.path.parent == pathlib.Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(600, func_only=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """A test that failed shows the last lines of the services' logs, as the laboratory goes with them."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and lab is not None and lab.layout.logs.is_dir():
+        for log in sorted((*lab.layout.logs.glob("*-co*.log"), *lab.layout.logs.glob("*-api.log"))):
+            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            report.sections.append((f"last lines of {log.name}", "\n".join(line[:400] for line in lines)))
+    return report
