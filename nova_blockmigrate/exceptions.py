@@ -210,6 +210,7 @@ class StorageError(BlockMigrateError):
 
 
 class VolumeBackendError(BlockMigrateError):
+    code = 503
     template = "The volume backend {backend} could not {action}: {reason}"
 
 

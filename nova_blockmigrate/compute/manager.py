@@ -143,7 +143,7 @@ class ComputeManager:
                 work = functools.partial(driver.reboot, server, bool(arguments.get("hard")))
             case "attach_volume" | "detach_volume":
                 connection = from_primitive(VolumeConnection, arguments["connection"])
-                work = functools.partial(getattr(driver, job), server, connection)
+                work = functools.partial(getattr(driver, job), server, connection, self._records.of_server(server.uuid))
             case "pause" | "unpause" | "suspend" | "resume":
                 work = functools.partial(getattr(driver, job), server)
             case _:

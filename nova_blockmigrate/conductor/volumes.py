@@ -247,13 +247,19 @@ class ServerVolumes:
             attachment = volumes.add_attachment(db, mapping.id, host)
         if attachment.attachment_id:
             return  # given before a crash
-        given = self._call(self.backend.create_attachment, mapping.volume_id, server_uuid, connector)
+        given = self._call(self.backend.create_attachment, mapping.volume_id, server_uuid, connector, self._on_record(mapping.id))
         values = {"attachment_id": given.id, "protocol": given.protocol, "connection": given.data}
         with session.writer() as db:
             noted = volumes.update_attachment(db, attachment.id, **values)
         if noted is None:  # the server was deleted meanwhile, and its volumes given back
-            self._call(self.backend.delete_attachment, mapping.volume_id, server_uuid, host)
+            self._call(self.backend.delete_attachment, mapping.volume_id, server_uuid, host, given.id, ())
             raise exceptions.VolumeAttachmentNotFound(volume_id=mapping.volume_id, server=server_uuid)
+
+    def _on_record(self, mapping_id: int) -> list[str]:
+        """The backend's ids of all attachments of a volume that are known."""
+        with session.reader() as db:
+            mapping = db.get(models.BlockDeviceMapping, mapping_id)
+            return [each.attachment_id for each in mapping.attachments if each.attachment_id] if mapping else []
 
     def _complete(self, mapping_id: int, host: str) -> None:
         with session.reader() as db:
@@ -263,7 +269,10 @@ class ServerVolumes:
                 self._call(self.backend.complete_attachment, attachment.attachment_id)
 
     def _take(self, server_uuid: str, mapping: models.BlockDeviceMapping, attachment: models.VolumeAttachment) -> None:
-        self._call(self.backend.delete_attachment, mapping.volume_id, server_uuid, attachment.host)
+        others = self._on_record(mapping.id)
+        self._call(
+            self.backend.delete_attachment, mapping.volume_id, server_uuid, attachment.host, attachment.attachment_id, others
+        )
         with session.writer() as db:
             volumes.drop_attachment(db, attachment.id)
 

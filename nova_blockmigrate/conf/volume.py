@@ -1,5 +1,6 @@
 """[volume] and [embedded_volume]: where volumes come from, and how hosts reach them."""
 
+from keystoneauth1 import loading
 from oslo_config import cfg
 
 OPTIONS = {
@@ -38,5 +39,10 @@ OPTIONS = {
         ),
         cfg.PortOpt("portal_port", default=3260, help="Port at which compute hosts reach tgtd."),
         cfg.IntOpt("tgtadm_control_port", default=0, min=0, help="tgtd's control port, as in `tgtd --control-port`."),
+    ],
+    "cinder": [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_session_conf_options(),
+        *loading.get_adapter_conf_options(include_deprecated=False),
     ],
 }

@@ -162,14 +162,15 @@ class ComputeDriver(abc.ABC):
         """Names of the guest's disks: vda, …"""
 
     @abc.abstractmethod
-    def attach_volume(self, server: Server, connection: VolumeConnection) -> None:
-        """Give the guest a disk, running or not, for good; one that it has is fine.
+    def attach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
+        """Give the guest a disk, running or not, for good; one that it has is fine. What the host needs for it is in the
+        server's ledger first.
 
         :raises exceptions.StorageError: this host cannot reach the volume.
         """
 
     @abc.abstractmethod
-    def detach_volume(self, server: Server, connection: VolumeConnection) -> None:
+    def detach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
         """Take a disk from the guest; returns when it is gone. One that it does not have, or a guest that is not here, is fine.
 
         :raises exceptions.HypervisorError: the guest does not give it up.

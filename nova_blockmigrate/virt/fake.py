@@ -151,11 +151,11 @@ class FakeDriver(ComputeDriver):
         with self._at("list_disks"):
             return ["vda", *self._copy(server).volumes.values()]
 
-    def attach_volume(self, server: Server, connection: VolumeConnection) -> None:
+    def attach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
         with self._at("attach_volume"):
             self._copy(server).volumes[connection.volume_id] = connection.target_dev
 
-    def detach_volume(self, server: Server, connection: VolumeConnection) -> None:
+    def detach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
         with self._at("detach_volume"):
             if copy := self.host.copies.get(server.uuid):
                 copy.volumes.pop(connection.volume_id, None)

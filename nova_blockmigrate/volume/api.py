@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import stevedore.driver
@@ -70,8 +71,9 @@ class VolumeBackend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector) -> Attachment:
+    def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector, others: Collection[str]) -> Attachment:
         """Let a host use a volume for a server. One that the host has already is used, or replaced: there is never a second.
+        `others` are the ids of the attachments of that volume to that server that are on record.
 
         :raises exceptions.VolumeNotFound:
         :raises exceptions.InvalidVolume: it is somebody else's.
@@ -86,8 +88,11 @@ class VolumeBackend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def delete_attachment(self, volume_id: str, server_uuid: str, host: str) -> None:
-        """End a host's right, whether it still uses it or not; one that ended, or never was, is fine.
+    def delete_attachment(
+        self, volume_id: str, server_uuid: str, host: str, attachment_id: str | None, others: Collection[str]
+    ) -> None:
+        """End a host's right, whether it still uses it or not; one that ended, or never was, is fine. Without an id: the backend
+        was asked for it and the answer was lost; `others` are those on record.
 
         :raises exceptions.VolumeBackendError:
         """

@@ -15,7 +15,7 @@ import os
 import pathlib
 import shutil
 import uuid as uuids
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from oslo_config import cfg
@@ -97,7 +97,7 @@ class EmbeddedBackend(VolumeBackend):
 
     # --- attachments ------------------------------------------------------------------------------------------------
 
-    def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector) -> Attachment:
+    def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector, others: Collection[str]) -> Attachment:
         """The id follows from volume, server and host: made again, it is the same one."""
         right = _Right(_attachment_id(volume_id, server_uuid, connector.host), server_uuid, connector.host, connector.initiator)
         with self._locked():
@@ -113,7 +113,9 @@ class EmbeddedBackend(VolumeBackend):
     def complete_attachment(self, attachment_id: str) -> None:
         """Nothing to do: a host that has the right has it whole."""
 
-    def delete_attachment(self, volume_id: str, server_uuid: str, host: str) -> None:
+    def delete_attachment(
+        self, volume_id: str, server_uuid: str, host: str, attachment_id: str | None, others: Collection[str]
+    ) -> None:
         """The file goes last: who asks again after a failure finds it."""
         id = _attachment_id(volume_id, server_uuid, host)
         folder = self._directory / volume_id

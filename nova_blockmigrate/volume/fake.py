@@ -6,6 +6,7 @@ It sees every right that was given, and so checks what must never happen: a volu
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 from oslo_config import cfg
 
@@ -38,7 +39,7 @@ class FakeBackend(VolumeBackend):
             raise exceptions.VolumeNotFound(volume_id=volume_id)
         return self.world.volumes[volume_id]
 
-    def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector) -> Attachment:
+    def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector, others: Collection[str]) -> Attachment:
         self._come_to("create_attachment")
         self.get(volume_id)
         if any(volume == volume_id and server != server_uuid for volume, server, _ in self.world.rights):
@@ -52,7 +53,9 @@ class FakeBackend(VolumeBackend):
         volume, server, host = attachment_id.split(" ")
         self.world.rights[volume, server, host] = True
 
-    def delete_attachment(self, volume_id: str, server_uuid: str, host: str) -> None:
+    def delete_attachment(
+        self, volume_id: str, server_uuid: str, host: str, attachment_id: str | None, others: Collection[str]
+    ) -> None:
         self._come_to("delete_attachment")
         self.world.rights.pop((volume_id, server_uuid, host), None)
 

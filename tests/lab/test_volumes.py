@@ -40,9 +40,7 @@ def volume(lab: Any) -> Iterator[str]:
 def server(lab: Any, client: Any, volume: str, boot: Callable[..., Any]) -> Any:
     """A server on compute1 that writes to its own disk and to the volume."""
     booted = boot()
-    lab.nova("volume-attach", booted.name, volume)
-    scenario.wait_for_status(client, booted.id, "ACTIVE", 60)
-    booted.guest.write_to_volume()
+    scenario.attach_volume(lab, client, booted, volume)
     return booted
 
 

@@ -16,7 +16,7 @@ _INPUTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
 
 
 def ensure_venv() -> bool:
-    """Keystone, Neutron and `labstack` are installed; False when nothing had to be done."""
+    """Keystone, Neutron, Cinder and `labstack` are installed; False when nothing had to be done."""
     python = packages.find_python()
     wanted = _fingerprint(python)
     stamp = VENV / ".stamp"

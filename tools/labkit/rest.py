@@ -12,9 +12,13 @@ from labkit.layout import Layout
 TIMEOUT_S = 30
 
 
-def ask(layout: Layout, port: int, method: str, path: str, body: Any = None, token: str = "") -> tuple[Any, dict[str, str]]:
-    """The answer's JSON (None without any) and headers; OSError when nobody answers, LabError when the answer is an error."""
-    status, content, headers = _request(layout, port, method, path, body, {"X-Auth-Token": token} if token else {})
+def ask(
+    layout: Layout, port: int, method: str, path: str, body: Any = None, token: str = "", version: str = ""
+) -> tuple[Any, dict[str, str]]:
+    """The answer's JSON (None without any) and headers; OSError when nobody answers, LabError when the answer is an error.
+    `version`: a microversion with its service, such as "volume 3.44"."""
+    more = {"X-Auth-Token": token, "OpenStack-API-Version": version}
+    status, content, headers = _request(layout, port, method, path, body, {name: value for name, value in more.items() if value})
     if status >= 400:
         raise LabError(f"{method} {path}: {status} {content[:500].decode(errors='replace')}")
     return (json.loads(content) if content else None), headers

@@ -109,6 +109,13 @@ def find(lab: Lab, client: Client, server_id: str) -> Server:
     return server
 
 
+def attach_volume(lab: Lab, client: Client, server: Server, volume: str) -> None:
+    """Attach a volume with the real command, and have the guest write its records there, too."""
+    lab.nova("volume-attach", server.name, volume)
+    wait_for_status(client, server.id, "ACTIVE", 60)
+    server.guest.write_to_volume()
+
+
 def delete_all(lab: Lab, client: Client) -> None:
     """Delete every server, and wait until they are gone."""
     for server in client.request("GET", "/servers?all_tenants=1")["servers"]:

@@ -47,6 +47,7 @@ from nova_blockmigrate.virt.libvirt import (
     removal,
     resources,
     spawn,
+    volume_access,
     volumes,
 )
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
@@ -165,11 +166,13 @@ class LibvirtDriver(ComputeDriver):
     def list_disks(self, server: Server) -> list[str]:
         return volumes.disk_names(self.host, server)
 
-    def attach_volume(self, server: Server, connection: VolumeConnection) -> None:
+    def attach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
+        volume_access.grant(self.host, connection, ledger)
         volumes.attach(self.host, server, connection, self._initiator)
 
-    def detach_volume(self, server: Server, connection: VolumeConnection) -> None:
+    def detach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
         volumes.detach(self.host, server, connection)
+        volume_access.revoke(self.host, connection, ledger)
 
     def get_info(self, server: Server) -> PowerState:
         return self._guest(server).power_state()
@@ -227,6 +230,8 @@ class LibvirtDriver(ComputeDriver):
         address = self.conf.libvirt.live_migration_inbound_addr or ""
         files = Bringing(self.host.name, self.images, self.manifests, ledger, fetch_base)
         preparation = prepare.Preparation(self.host.name, self.instances_path, files, self.plumbing, ledger)
+        for connection in plan.server.volumes_at(self.host.name):
+            volume_access.grant(self.host, connection, ledger)
         return preparation.make(plan, guest, address, self._initiator)
 
     def live_migration(

@@ -48,7 +48,7 @@ def survey(
         cpu_problem=cpu_problem,
         machine_problem=machine_problem,
         firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
-        secrets_missing=tuple(secret for secret in _secrets(tree) if not _has_secret(host, secret)),
+        secrets_missing=tuple(secret for secret in _secrets(server, tree) if not _has_secret(host, secret)),
         volumes_unreachable=_unreachable(server),
         libvirt_networks_missing=tuple(name for name in facts.libvirt_networks if not _has_network(host, name)),
         devices_missing=tuple(path for path in facts.host_devices if not os.path.exists(path)),
@@ -132,9 +132,14 @@ def _firmware(tree: Any) -> list[str]:
     return list(dict.fromkeys(str(node) for node in nodes))
 
 
-def _secrets(tree: Any) -> list[str]:
-    """UUIDs of libvirt secrets of vTPMs and disks: libvirt does not bring them along."""
-    nodes = tree.xpath("devices/tpm/backend/encryption/@secret | devices/disk//secret/@uuid")
+def _secrets(server: Server, tree: Any) -> list[str]:
+    """UUIDs of libvirt secrets of vTPMs and disks: libvirt does not bring them along. (Those of volumes are made beforehand.)"""
+    ours = {volume.volume_id for volume in server.volumes}
+    disks = [disk for disk in tree.iterfind("devices/disk") if disk.findtext("serial") not in ours]
+    nodes = [
+        *tree.xpath("devices/tpm/backend/encryption/@secret"),
+        *(uuid for disk in disks for uuid in disk.xpath(".//secret/@uuid")),
+    ]
     return list(dict.fromkeys(str(node) for node in nodes))
 
 

@@ -17,7 +17,7 @@ from nova_blockmigrate.image import cache
 from nova_blockmigrate.network.plumbing import VIF, Plumbing
 from nova_blockmigrate.objects import Artefact, Server
 from nova_blockmigrate.virt.driver import Ledger
-from nova_blockmigrate.virt.libvirt import in_use
+from nova_blockmigrate.virt.libvirt import in_use, volume_access
 from nova_blockmigrate.virt.libvirt.host import Host
 
 DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
@@ -119,11 +119,17 @@ def _remove_vif(site: Site, name: str) -> str:
     return ""
 
 
+def _remove_secret(site: Site, name: str) -> str:
+    volume_access.remove_secret(site.host, name)
+    return ""
+
+
 REMOVERS: dict[str, Remover] = {
     FILE: _remove_file,
     DIRECTORY: _remove_directory,
     BASE: _remove_base,
     ADOPTED: _remove_adopted,
+    volume_access.SECRET: _remove_secret,
     VIF: _remove_vif,
 }
 """How artefacts of each kind are unmade. The domain, which has none, goes before all of them."""

@@ -16,6 +16,7 @@ from lxml.builder import E
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import HypervisorError, StorageError
 from nova_blockmigrate.objects import Server, VolumeConnection
+from nova_blockmigrate.virt.libvirt import volume_access
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.volume import connecting
 
@@ -53,9 +54,12 @@ def _source(connection: VolumeConnection, initiator: str) -> Any:
             reason=f"it is served as {connection.protocol or 'nothing'}, and QEMU's own initiator speaks iscsi only",
         )
     address, port = where
+    secret = volume_access.secret_of(connection)
+    user = connection.data.get("auth_username", "")
     return E.source(
         E.host(name=address, port=str(port)),
         E.initiator(E.iqn(name=initiator)),
+        *([E.auth(E.secret(type="iscsi", uuid=secret), username=user)] if secret else []),
         protocol="iscsi",
         name=f"{connection.data['target_iqn']}/{connection.data.get('target_lun', 1)}",
     )

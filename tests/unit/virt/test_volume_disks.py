@@ -52,3 +52,14 @@ def test_a_guest_that_lacks_one_of_its_volumes_is_not_prepared() -> None:
 def test_what_qemu_cannot_reach_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(StorageError, match="speaks iscsi only"):
         volumes.disk_xml(dataclasses.replace(HERE, **change), "iqn.x:compute1")  # type: ignore[arg-type]
+
+
+def test_a_password_is_a_secret_of_the_host_and_not_in_the_xml() -> None:
+    data = {**DATA, "auth_username": "joe", "auth_password": "hunter2"}
+    here, there = dataclasses.replace(HERE, data=data), dataclasses.replace(THERE, data=data)
+    disks = [volumes.disk_xml(each, "iqn.x:any") for each in (here, here, there)]
+    auths = [etree.fromstring(disk).find("source/auth") for disk in disks]
+    assert [auth.get("username") for auth in auths] == ["joe"] * 3
+    uuids = [auth.find("secret").get("uuid") for auth in auths]
+    assert uuids[0] == uuids[1] != uuids[2]
+    assert not any("hunter2" in disk for disk in disks)

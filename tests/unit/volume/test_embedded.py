@@ -77,34 +77,34 @@ def test_a_volume_is_a_sparse_file_that_only_its_owner_reads(backend: EmbeddedBa
 
 def test_one_host_gets_in_then_a_second_then_only_the_second(backend: EmbeddedBackend) -> None:
     id = backend.create("data", 1).id
-    given = backend.create_attachment(id, SERVER, ONE)
+    given = backend.create_attachment(id, SERVER, ONE, ())
     assert given.data == {"target_iqn": iqn_of(id), "target_portal": "192.0.2.9:3260", "target_lun": 1}
     assert allowed(backend, id) == {"iqn.x:compute1"}
-    backend.create_attachment(id, SERVER, TWO)
+    backend.create_attachment(id, SERVER, TWO, ())
     assert allowed(backend, id) == {"iqn.x:compute1", "iqn.x:compute2"}
-    backend.delete_attachment(id, SERVER, "compute1")
+    backend.delete_attachment(id, SERVER, "compute1", None, ())
     assert (allowed(backend, id), backend.hosts(id)) == ({"iqn.x:compute2"}, ["compute2"])
 
 
 def test_after_the_last_host_nothing_is_served(backend: EmbeddedBackend) -> None:
     id = backend.create("data", 1).id
-    backend.create_attachment(id, SERVER, ONE)
-    backend.delete_attachment(id, SERVER, "compute1")
-    backend.delete_attachment(id, SERVER, "compute1")
+    backend.create_attachment(id, SERVER, ONE, ())
+    backend.delete_attachment(id, SERVER, "compute1", None, ())
+    backend.delete_attachment(id, SERVER, "compute1", None, ())
     assert backend._tgtd.targets() == {}
 
 
 def test_an_attachment_made_twice_is_the_same_one(backend: EmbeddedBackend) -> None:
     id = backend.create("data", 1).id
-    assert backend.create_attachment(id, SERVER, ONE) == backend.create_attachment(id, SERVER, ONE)
+    assert backend.create_attachment(id, SERVER, ONE, ()) == backend.create_attachment(id, SERVER, ONE, ())
     assert backend.hosts(id) == ["compute1"]
 
 
 def test_a_volume_is_not_given_to_a_second_server(backend: EmbeddedBackend) -> None:
     id = backend.create("data", 1).id
-    backend.create_attachment(id, SERVER, ONE)
+    backend.create_attachment(id, SERVER, ONE, ())
     with pytest.raises(exceptions.InvalidVolume, match=SERVER):
-        backend.create_attachment(id, "another", TWO)
+        backend.create_attachment(id, "another", TWO, ())
     assert allowed(backend, id) == {"iqn.x:compute1"}
 
 
@@ -113,27 +113,27 @@ def test_what_could_not_be_served_is_served_when_it_is_asked_for_again(backend: 
     id = backend.create("data", 1).id
     backend._tgtd.broken = broken  # type: ignore[attr-defined]
     with pytest.raises(exceptions.VolumeBackendError):
-        backend.create_attachment(id, SERVER, ONE)
+        backend.create_attachment(id, SERVER, ONE, ())
     backend._tgtd.broken = ""  # type: ignore[attr-defined]
-    backend.create_attachment(id, SERVER, ONE)
+    backend.create_attachment(id, SERVER, ONE, ())
     assert allowed(backend, id) == {"iqn.x:compute1"}
 
 
 def test_a_right_that_could_not_be_ended_is_still_on_record(backend: EmbeddedBackend) -> None:
     id = backend.create("data", 1).id
-    backend.create_attachment(id, SERVER, ONE)
+    backend.create_attachment(id, SERVER, ONE, ())
     backend._tgtd.broken = "stop_serving"  # type: ignore[attr-defined]
     with pytest.raises(exceptions.VolumeBackendError):
-        backend.delete_attachment(id, SERVER, "compute1")
+        backend.delete_attachment(id, SERVER, "compute1", None, ())
     assert backend.hosts(id) == ["compute1"]
     backend._tgtd.broken = ""  # type: ignore[attr-defined]
-    backend.delete_attachment(id, SERVER, "compute1")
+    backend.delete_attachment(id, SERVER, "compute1", None, ())
     assert backend.hosts(id) == []
 
 
 def test_a_tgtd_that_has_forgotten_is_told_again(backend: EmbeddedBackend) -> None:
     used, unused = backend.create("data", 1).id, backend.create("spare", 1).id
-    backend.create_attachment(used, SERVER, ONE)
+    backend.create_attachment(used, SERVER, ONE, ())
     backend._tgtd = FakeTgtd()  # type: ignore[assignment]
     backend.restore()
     assert (allowed(backend, used), allowed(backend, unused)) == ({"iqn.x:compute1"}, set())
@@ -141,7 +141,7 @@ def test_a_tgtd_that_has_forgotten_is_told_again(backend: EmbeddedBackend) -> No
 
 def test_a_tgtd_that_lets_others_in_is_put_right(backend: EmbeddedBackend) -> None:
     id = backend.create("data", 1).id
-    backend.create_attachment(id, SERVER, ONE)
+    backend.create_attachment(id, SERVER, ONE, ())
     backend._tgtd.allow(backend._tgtd.targets()[iqn_of(id)], {"iqn.x:intruder"})
     backend.restore()
     assert allowed(backend, id) == {"iqn.x:compute1"}
@@ -149,10 +149,10 @@ def test_a_tgtd_that_lets_others_in_is_put_right(backend: EmbeddedBackend) -> No
 
 def test_only_a_volume_that_nobody_uses_is_deleted(backend: EmbeddedBackend, tmp_path: pathlib.Path) -> None:
     id = backend.create("data", 1).id
-    backend.create_attachment(id, SERVER, ONE)
+    backend.create_attachment(id, SERVER, ONE, ())
     with pytest.raises(exceptions.InvalidVolume, match="compute1"):
         backend.delete_volume(id)
-    backend.delete_attachment(id, SERVER, "compute1")
+    backend.delete_attachment(id, SERVER, "compute1", None, ())
     backend.delete_volume(id)
     backend.delete_volume(id)
     assert not (tmp_path / "volumes" / id).exists()

@@ -1,0 +1,124 @@
+"""A real Cinder on the laboratory's controller: API, scheduler and volume service from PyPI, without Keystone, on SQLite.
+
+Its volumes are files (tools/openstack/labstack/cinder_files.py), served by the laboratory's tgtd through Cinder's own target code.
+"""
+
+import configparser
+from pathlib import Path
+from typing import Any
+
+from labkit import machine, openstack_venv, rabbitmq, rest
+from labkit.commands import wait_until
+from labkit.errors import LabError
+from labkit.ini import to_ini
+from labkit.lab import Lab
+
+SERVICES = ("cinder-api", "cinder-scheduler", "cinder-volume")
+PORT = 8776
+PROJECT = "8d3f1c0e5a7b4e2f9c6d1a2b3c4d5e6f"
+TOKEN = f"admin:{PROJECT}"
+_SERVICE_TOKEN = "\n[filter:servicetoken]\npaste.filter_factory = labstack.cinder_service_token:filter_factory\n"
+
+
+def start(lab: Lab) -> None:
+    """Start it and wait until it would make volumes."""
+    openstack_venv.ensure_venv()
+    venv = openstack_venv.VENV
+    folder = lab.layout.controller.folder / "cinder"
+    for name in ("state", "files", "targets", "locks", "tgt"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "tgt/targets.conf").write_text(f"include {folder}/targets/*\n")
+    lab.run("controller", ["mount", "--bind", str(folder / "tgt"), "/etc/tgt"])
+    pipelines = (venv / "etc/cinder/api-paste.ini").read_text().replace(" noauth apiv3", " servicetoken noauth apiv3")
+    (folder / "api-paste.ini").write_text(pipelines + _SERVICE_TOKEN)
+    path = folder / "cinder.conf"
+    path.touch(mode=0o600)
+    path.write_text(_configuration(lab, venv, folder))
+    lab.run("controller", [str(venv / "bin/cinder-manage"), "--config-file", str(path), "db", "sync"])
+    for name in SERVICES:
+        environment = {"PATH": f"{venv}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        argv = [str(venv / "bin" / name), "--config-file", str(path)]
+        machine.start_daemon(lab.layout, lab.layout.controller, name, argv, environment)
+    wait_until(lambda: _services_up(lab), 90, "cinder-scheduler and cinder-volume are up", interval_s=0.5)
+
+
+def _configuration(lab: Lab, venv: Path, folder: Path) -> str:
+    address = lab.layout.controller.management_ip
+    if lab.record is None:
+        raise LabError("the laboratory is not up")
+    return to_ini(
+        {
+            "DEFAULT": {
+                "transport_url": rabbitmq.transport_url(lab.record.password),
+                "auth_strategy": "noauth",
+                "api_paste_config": folder / "api-paste.ini",
+                "resource_query_filters_file": venv / "etc/cinder/resource_filters.json",
+                "state_path": folder / "state",
+                "osapi_volume_listen": "0.0.0.0",
+                "osapi_volume_listen_port": PORT,
+                "osapi_volume_workers": 1,
+                "my_ip": address,
+                "host": "controller",
+                "enabled_backends": "files",
+            },
+            "files": {
+                "volume_driver": "labstack.cinder_files.FileDriver",
+                "volume_backend_name": "files",
+                "files_directory": folder / "files",
+                "volumes_dir": folder / "targets",
+                "target_helper": "tgtadm",
+                "target_protocol": "iscsi",
+                "target_ip_address": address,
+            },
+            "database": {"connection": f"sqlite:///{folder}/cinder.sqlite"},
+            "oslo_concurrency": {"lock_path": folder / "locks"},
+            # root need not ask sudo
+            "cinder_sys_admin": {"helper_command": f"{venv}/bin/privsep-helper --config-file {folder}/cinder.conf"},
+            "coordination": {"backend_url": f"file://{folder}/locks"},
+        }
+    )
+
+
+def configure_conductor(lab: Lab) -> None:
+    """Have our conductor use it: its configuration file gets what an administrator would write."""
+    path = lab.layout.controller.folder / "etc/nova-blockmigrate.conf"
+    parser = configparser.RawConfigParser(default_section="")
+    parser.read(path)
+    parser["volume"] = {"backend": "cinder"}
+    # without Keystone only this path tells those without a token what versions there are
+    endpoint = f"http://controller:{PORT}/"
+    parser["cinder"] = {"auth_type": "admin_token", "token": TOKEN, "endpoint": endpoint, "endpoint_override": endpoint}
+    with path.open("w") as file:
+        parser.write(file)
+    lab.restart("controller", "conductor")
+
+
+def ask(lab: Lab, method: str, path: str, body: Any = None) -> Any:
+    """The JSON that Cinder's API answers with, or None."""
+    return rest.ask(lab.layout, PORT, method, f"/v3{path}", body, TOKEN, version="volume 3.44")[0]
+
+
+def create_volume(lab: Lab, name: str) -> str:
+    """An empty volume of 1 GiB; its id."""
+    made: str = ask(lab, "POST", "/volumes", {"volume": {"size": 1, "name": name}})["volume"]["id"]
+    wait_until(lambda: volume(lab, made)["status"] == "available", 60, f"volume {name} is available")
+    return made
+
+
+def volume(lab: Lab, volume_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = ask(lab, "GET", f"/volumes/{volume_id}")["volume"]
+    return found
+
+
+def attachments(lab: Lab, volume_id: str) -> list[dict[str, Any]]:
+    """Cinder's attachments of a volume."""
+    found: list[dict[str, Any]] = ask(lab, "GET", f"/attachments/detail?volume_id={volume_id}")["attachments"]
+    return found
+
+
+def _services_up(lab: Lab) -> bool:
+    try:
+        services = ask(lab, "GET", "/os-services")["services"]
+    except (OSError, LabError):  # it does not listen yet
+        return False
+    return {one["binary"] for one in services if one["state"] == "up"} >= {"cinder-scheduler", "cinder-volume"}
