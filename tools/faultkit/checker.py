@@ -39,6 +39,8 @@ class Expected:
     power: str = "ACTIVE"
     """The server's status in the end: ACTIVE, SHUTOFF or PAUSED."""
     same_boot: bool = True
+    answers: bool = True
+    """False: the guest has silenced itself."""
     reason: str = ""
     """Words that the reason of a migration that did not complete must have."""
     control_plane_only: bool = False
@@ -132,7 +134,7 @@ def _left(host: HostWorld) -> list[Violation]:
 
 
 def _guest(guest: dict[str, Any] | None, before: dict[str, Any], expected: Expected) -> list[Violation]:
-    if expected.power != "ACTIVE":
+    if expected.power != "ACTIVE" or not expected.answers:
         return []
     if guest is None:
         return [Violation(2, "the guest does not answer")]
