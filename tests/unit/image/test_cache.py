@@ -3,11 +3,11 @@
 import hashlib
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
 
+from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import ImageNotFound, StorageError
 from nova_blockmigrate.image import manifest
 from nova_blockmigrate.image.cache import BaseImages, completing, making
@@ -52,7 +52,7 @@ def test_a_base_keeps_its_format_when_raw_is_not_forced(tmp_path: Path, image: I
 def test_a_base_is_made_once_for_all_who_ask_at_the_same_time(tmp_path: Path, image: ImageRef) -> None:
     bases = cache(tmp_path)
     inodes = []
-    threads = [threading.Thread(target=lambda: inodes.append(os.stat(bases.base_for(image).path).st_ino)) for _ in range(4)]
+    threads = [native.threading.Thread(target=lambda: inodes.append(os.stat(bases.base_for(image).path).st_ino)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -106,10 +106,10 @@ def test_only_one_at_a_time_makes_a_file_and_nothing_is_left_of_the_waiting(tmp_
         with making(path):
             inside[0] += 1
             most.append(inside[0])
-            threading.Event().wait(0.01)
+            native.threading.Event().wait(0.01)
             inside[0] -= 1
 
-    threads = [threading.Thread(target=make) for _ in range(5)]
+    threads = [native.threading.Thread(target=make) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,7 +7,6 @@ import hashlib
 import ipaddress
 import os
 import shutil
-import threading
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.nbd import Exchange
@@ -89,7 +89,7 @@ def test_serving_ends_when_nobody_is_there_for_long(exchange: Exchange, base: Pa
 
 def refused(exchange: Exchange, uri: str, there: Path) -> bool:
     """Whether nobody answers at the URI. Asks seldom enough not to be the one who keeps it awake."""
-    threading.Event().wait(0.5)
+    native.threading.Event().wait(0.5)
     try:
         exchange.fetch(uri, "0" * 64, str(there))
     except StorageError as error:
@@ -115,7 +115,7 @@ def test_a_copy_that_is_cut_off_leaves_nothing_and_may_begin_again(tmp_path: Pat
     with base.open("r+b") as file:
         file.write(os.urandom(8 * MIB))
     with slow.serve(str(base), "127.0.0.1") as uri:
-        thread = threading.Thread(target=copy, args=(uri,))
+        thread = native.threading.Thread(target=copy, args=(uri,))
         thread.start()
         part = Path(f"{there}.part")
         while not part.exists() or not part.stat().st_blocks:

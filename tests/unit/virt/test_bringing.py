@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
 from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
 from nova_blockmigrate.image.cache import BaseImages, completing
 from nova_blockmigrate.image.manifest import Manifests
@@ -96,7 +96,7 @@ def test_a_file_that_must_keep_its_name_is_refused_where_another_has_it(here: De
 def test_migrations_at_the_same_time_bring_a_base_once_and_the_last_takes_it_along(here: Destination) -> None:
     names = ["a", "b", "c"]
     bringing = [here.bringing(name) for name in names]
-    threads = [threading.Thread(target=one.bring, args=(here.layer, None, True)) for one in bringing]
+    threads = [native.threading.Thread(target=one.bring, args=(here.layer, None, True)) for one in bringing]
     for thread in threads:
         thread.start()
     for thread in threads:
