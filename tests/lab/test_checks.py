@@ -17,11 +17,12 @@ Broken = Callable[[Any, Any], contextlib.AbstractContextManager[None]]
 
 
 def state(lab: Any) -> dict[str, str]:
-    """What both hosts have: files, domains with all of their XML, links, ledgers."""
+    """What both hosts have: files, domains with all of their XML, links, ledgers. What a service remembers of the hashes of
+    files that it has read is no part of that."""
     shown = {}
     for host in (SOURCE, DESTINATION):
         script = (
-            f"find {INSTANCES} {LEDGER} -printf '%p %y %i\\n' | sort; "
+            f"find {INSTANCES} {LEDGER} -not -path '*/manifests*' -printf '%p %y %i\\n' | sort; "
             "for one in $(virsh list --all --uuid); do virsh domstate $one; virsh dumpxml $one; virsh snapshot-list $one; done; "
             "ls /sys/class/net; ls /etc/libvirt/qemu"
         )

@@ -219,7 +219,7 @@ class LibvirtDriver(ComputeDriver):
 
     def survey_route(self, destination: str, address: str, port: int) -> Route:
         uri = self.transfer_settings.destination_uri(destination)
-        return self._routes.survey(uri, destination, address or destination, port)
+        return self._routes.survey(uri, destination, address or destination, port, self.capabilities.host_uuid())
 
     def measure_load(self, server: Server, seconds: int) -> GuestLoad:
         return load.measure(self.host, server, seconds)

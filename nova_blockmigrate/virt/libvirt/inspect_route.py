@@ -28,13 +28,16 @@ class Routes:
     def __init__(self) -> None:
         self._good: dict[tuple[str, str], tuple[float, str]] = {}
 
-    def survey(self, uri: str, name: str, address: str, port: int) -> Route:
-        """Try `uri` (libvirt of the host `name`), and `port` of `address` on which that host listens; 0: it does not."""
+    def survey(self, uri: str, name: str, address: str, port: int, own_uuid: str) -> Route:
+        """Try `uri` (libvirt of the host `name`), and `port` of `address` on which that host listens; 0: it does not.
+
+        `own_uuid`: libvirt's of this host; a way that leads back here is not believed.
+        """
         trying = Task("port", lambda: why_unreachable(address, port)) if port else None
-        route = self._opened(uri, name)
+        route = self._opened(uri, name, own_uuid)
         return dataclasses.replace(route, port=port, port_problem=trying.result() if trying else "")
 
-    def _opened(self, uri: str, name: str) -> Route:
+    def _opened(self, uri: str, name: str, own_uuid: str) -> Route:
         now = native.time.monotonic()
         tried_at, peer = self._good.get((uri, name), (-BELIEVED_S, ""))
         if now - tried_at < BELIEVED_S:
@@ -43,7 +46,8 @@ class Routes:
             peer = _ask_uuid(Host(uri, name))
         except BlockMigrateError as error:
             return Route(uri, uri_problem=error.message)
-        self._good[(uri, name)] = (now, peer)
+        if peer != own_uuid:
+            self._good[(uri, name)] = (now, peer)
         return Route(uri, peer_uuid=peer)
 
 
