@@ -283,7 +283,8 @@ class ForgetBases(Break):
 
 @dataclass(frozen=True)
 class LibvirtPause(Break):
-    """The guest is paused behind our back, and nobody lets it go on."""
+    """The guest is paused behind our back. In a migration that is libvirt's way to hurry it (`virsh migrate --timeout` does so):
+    libvirt calls it paused by migration from then on, and it runs where it arrives."""
 
     def __str__(self) -> str:
         return "virsh suspend at the source"

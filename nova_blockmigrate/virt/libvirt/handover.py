@@ -70,8 +70,8 @@ class Fencer:
 
     process: QemuProcess | None
     asker: Asker
-    expected: frozenset[tuple[int, int]]
-    """What libvirt must say, one of these: paused by migration; or by its user, for a guest that its user paused."""
+    expected: tuple[int, int]
+    """What libvirt must say: paused by migration; or by its user, for a guest that was paused before."""
     commit: Callable[[], None]
     """Called when it is decided that the source never runs again, before it is killed: puts that on disk. After a crash
     in between, a QEMU that stands still and this mark say the same as a dead one."""
@@ -104,6 +104,6 @@ class Fencer:
             return Fence.WORD
         if isinstance(answer, libvirt.libvirtError):
             return Fence.WORD if answer.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN else Fence.UNKNOWN
-        if answer in self.expected:
+        if answer == self.expected:
             return Fence.DEAD if self.process is not None else Fence.WORD
         return Fence.WORD if answer[0] in _ENDING else Fence.RAN_AGAIN

@@ -43,8 +43,6 @@ class Seen:
 
     source_paused_s: float = 0.0
     source_resumed: bool = False
-    user_paused: bool = False
-    """Its user (not libvirt, for the last pass) has paused it, and not let it go on: so it is to arrive."""
     source_stopped: int | None = None
     """Detail of the STOPPED event."""
     complete_s: float = 0.0
@@ -75,12 +73,10 @@ class Seen:
             self.job_over = True
 
     def _note_source(self, event: int, detail: int, at_s: float) -> None:
-        if (event, detail) == (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED):
-            self.user_paused, self.source_resumed = True, False
-        elif event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
+        if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
             self.source_paused_s, self.source_resumed = at_s, False
         elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
-            self.source_resumed, self.user_paused = True, False
+            self.source_resumed = True
         elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
             self.source_stopped = detail
 
@@ -120,7 +116,7 @@ class LiveMigration:
         self._process: QemuProcess | None = None
         self._closing: list[Callable[[], object]] = []
         """What releases that which was made, in the order of making."""
-        self._seen.user_paused = guest.power_state is PowerState.PAUSED
+        self._was_paused = guest.power_state is PowerState.PAUSED
         self._never_resumed = False
         self.over = native.threading.Event()
         """libvirt is done with the source's domain, as far as this process can tell."""
@@ -166,7 +162,6 @@ class LiveMigration:
         """Everything that the handover needs, while the transfer is young."""
         self._find_process()
         quick = self._links.source.quick_domain()
-        self._seen.user_paused = self._seen.user_paused or _is_paused_by_user(domain)
         self._asker = Asker(quick if quick is not None else domain)
         limit_s = self._settings.limit_s(self._guest.memory_mib * 1024**2 + self._guest.allocated_bytes)
         self._steering = transfer.Steering(domain, self._settings, self._control, self._queue, watch_end, limit_s)
@@ -220,7 +215,7 @@ class LiveMigration:
         """How long silence is no bad sign."""
         if self._must_end:
             return stuck_job.GRACE_S
-        return PAUSE_LOOK_S if self._seen.source_paused_s and not self._seen.user_paused and not self._seen.source_resumed else None
+        return PAUSE_LOOK_S if self._seen.source_paused_s and not self._was_paused and not self._seen.source_resumed else None
 
     @property
     def _must_end(self) -> bool:
@@ -283,7 +278,7 @@ class LiveMigration:
         reached("handover.complete")
         lookup = Task("find-destination", self._destination_domain)
         self._take_in_all()
-        expected = frozenset({PAUSED_BY_MIGRATION, PAUSED_BY_USER} if self._seen.user_paused else {PAUSED_BY_MIGRATION})
+        expected = PAUSED_BY_USER if self._was_paused else PAUSED_BY_MIGRATION
         fence = Fencer(self._process, self._asker, expected, self._commit).fence(self._seen.source_resumed)
         self._take_in_all()
         if fence is Fence.WORD or (fence is Fence.DEAD and self._seen.source_resumed):
@@ -335,15 +330,14 @@ class LiveMigration:
         try:
             if domain is None:
                 return self._settle("the destination's libvirt did not answer in the handover")
-            if not self._seen.user_paused:
+            if not self._was_paused:
                 domain.resume()
         except libvirt.libvirtError as error:
             self._never_resumed = not is_lost(error)
             return self._settle(str(error))
         self._mark("resumed")
         reached("handover.resumed")
-        power_state = PowerState.PAUSED if self._seen.user_paused else self._guest.power_state
-        return TransferOutcome(Verdict.HANDED_OVER, power_state=power_state)
+        return TransferOutcome(Verdict.HANDED_OVER, power_state=self._guest.power_state)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -360,7 +354,7 @@ class LiveMigration:
             error=self._cause() or error,
             aborted=self._control.abort_requested and self._steering is not None and self._steering.aborted,
             abort_reason=self._control.abort_reason,
-            was_paused=self._seen.user_paused,
+            was_paused=self._was_paused,
             process=self._process,
             never_resumed=self._never_resumed,
         )
@@ -390,11 +384,3 @@ class LiveMigration:
                 self._closing.pop()()
         finally:
             self.over.set()
-
-
-def _is_paused_by_user(domain: Any) -> bool:
-    """Whether somebody has paused it already; no later event will tell."""
-    try:
-        return tuple(domain.state()) == PAUSED_BY_USER
-    except libvirt.libvirtError:  # it is gone: what becomes of it is seen otherwise
-        return False

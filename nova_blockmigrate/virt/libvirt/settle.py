@@ -162,7 +162,7 @@ class Settlement:
             return
         asker = Asker(domain)
         try:
-            fencer = Fencer(process, asker, frozenset({PAUSED_BY_MIGRATION}), lambda: situation.journal.mark(FENCED))
+            fencer = Fencer(process, asker, PAUSED_BY_MIGRATION, lambda: situation.journal.mark(FENCED))
             if fencer.fence(ran_again=False) is Fence.DEAD:
                 process.ends_within(LONGEST_PAUSE_S)
         finally:
@@ -178,7 +178,7 @@ class Settlement:
             self._situation.journal.mark(FENCED)
         if not self._situation.was_paused:
             resume_destination(self._situation.destination, self._situation.uuid)
-        return self._handed_over(PowerState.PAUSED if self._situation.was_paused else self._situation.guest.power_state)
+        return self._handed_over(self._situation.guest.power_state)
 
     def _handed_over(self, power_state: PowerState) -> TransferOutcome:
         if not self._situation.journal.has(FENCED):
