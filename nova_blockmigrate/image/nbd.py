@@ -22,7 +22,7 @@ from nova_blockmigrate.image.manifest import Manifests
 
 FETCH_TIMEOUT_S = 6 * 3600.0
 START_TIMEOUT_S = 10.0
-IDLE_LIMIT_S = 300.0
+IDLE_LIMIT_S = 20.0
 """How long a file is served to nobody: a destination that died does not say that it needs no more."""
 CLIENTS = 8
 PKI = "/etc/pki/qemu"
