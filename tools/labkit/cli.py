@@ -27,11 +27,12 @@ def up(lab: Lab, arguments: list[str]) -> int:
     parser.add_argument("--database", help="postgresql: one of its own; or a database URL, instead of the controller's SQLite file")
     parser.add_argument("--keystone", action="store_true", help="a real Keystone says who is who, instead of the token file")
     parser.add_argument("--neutron", action="store_true", help="a real Neutron has the networks (and Keystone says who is who)")
+    parser.add_argument("--glance", action="store_true", help="a real Glance has the images (and Keystone says who is who)")
     parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args(arguments)
-    given.keystone |= given.neutron
+    given.keystone |= given.neutron or given.glance
     progress = Progress(given.quiet)
-    names = ("concurrency", "database", "keystone", "neutron")
+    names = ("concurrency", "database", "keystone", "neutron", "glance")
     chosen = {name: value for name in names if (value := getattr(given, name))}
     lab.up(hosts=given.hosts, with_services=not given.no_services, options=Options(**chosen) if chosen else None, progress=progress)
     progress.finish(f"laboratory {lab.layout.id} is up")

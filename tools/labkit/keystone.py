@@ -11,14 +11,15 @@ from labkit.layout import API_PORT, CONTROLLER, Layout
 
 DAEMON = "keystone"
 PORT = 5000
-NETWORK_PORT = 9696
+NETWORK_PORT, IMAGE_PORT = 9696, 9292
 REGION = "laboratory"
-SERVICE_USER, NEUTRON_USER = "nova-blockmigrate", "neutron"
+SERVICE_USER, NEUTRON_USER, GLANCE_USER = "nova-blockmigrate", "neutron", "glance"
 _TOKEN_LIFE_S = 86400
 # user -> (project, roles); all have the laboratory's password
 USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     SERVICE_USER: ("service", ("admin", "service")),
     NEUTRON_USER: ("service", ("admin", "service")),
+    GLANCE_USER: ("service", ("admin", "service")),
     "manager": ("demo", ("manager",)),
     "member": ("demo", ("member",)),
     "reader": ("demo", ("reader",)),
@@ -26,9 +27,11 @@ USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 _SERVICES = (
     ("compute", "nova", f"http://{CONTROLLER}:{API_PORT}/v2.1"),
-    ("image", "embedded-images", f"http://{CONTROLLER}:{API_PORT}"),  # the product serves its own images as Glance does
     ("network", "neutron", f"http://{CONTROLLER}:{NETWORK_PORT}"),
 )
+_GLANCE = ("image", "glance", f"http://{CONTROLLER}:{IMAGE_PORT}")
+_EMBEDDED_IMAGES = ("image", "embedded-images", f"http://{CONTROLLER}:{API_PORT}")
+"""The product serves its own images as Glance does."""
 
 
 def start(layout: Layout, password: str) -> None:
@@ -79,7 +82,7 @@ def answers(layout: Layout) -> bool:
     return rest.answers(layout, PORT, "/v3")
 
 
-def populate(layout: Layout, password: str) -> None:
+def populate(layout: Layout, password: str, glance: bool = False) -> None:
     """Projects, users with their roles, services and their endpoints, each when it is not there yet."""
     token = issue_token(layout, password)
 
@@ -99,7 +102,7 @@ def populate(layout: Layout, password: str) -> None:
         for role in roles:
             path = f"/v3/projects/{project_id}/users/{user_id}/roles/{ensure('roles', name=role)}"
             rest.ask(layout, PORT, "PUT", path, token=token)
-    for kind, name, url in _SERVICES:
+    for kind, name, url in (*_SERVICES, _GLANCE if glance else _EMBEDDED_IMAGES):
         service_id = ensure("services", name=name, type=kind)
         ensure("endpoints", service_id=service_id, interface="public", region_id=REGION, url=url)
 

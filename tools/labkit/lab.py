@@ -16,6 +16,7 @@ from typing import Any
 from labkit import (
     api,
     fabric,
+    glance,
     guest_image,
     keystone,
     libvirt_host,
@@ -176,9 +177,9 @@ class Lab:
             if not self._record.options.keystone:
                 seed.create_token(layout)
         with progress.step("flavors, network, image"):
-            seed.create_resources(layout, image)
+            seed.create_resources(layout, None if self._record.options.glance else image)
         self._wait_for_broker(progress)
-        self._start_openstack(progress)
+        self._start_openstack(progress, image)
         for each in layout.machines:
             for name in services.of(each):
                 if not machine.daemon_runs(layout, each, name):
@@ -193,8 +194,8 @@ class Lab:
         self._wait(progress, "PostgreSQL answers", controller, postgres.DAEMON, lambda: postgres.answers(layout), 30)
         postgres.create_database(layout)
 
-    def _start_openstack(self, progress: Progress) -> None:
-        """Keystone, and Neutron with its agents, as far as they were asked for."""
+    def _start_openstack(self, progress: Progress, image: Path) -> None:
+        """Keystone, Glance, and Neutron with its agents, as far as they were asked for."""
         layout, controller, password = self.layout, self.layout.controller, self._record.password
         if not self._record.options.keystone:
             return
@@ -203,8 +204,10 @@ class Lab:
                 keystone.start(layout, password)
         self._wait(progress, "Keystone answers", controller, keystone.DAEMON, lambda: keystone.answers(layout), 60)
         with progress.step("projects, users, services"):
-            keystone.populate(layout, password)
+            keystone.populate(layout, password, self._record.options.glance)
             seed.create_keystone_credentials(layout, password)
+        if self._record.options.glance:
+            self._start_glance(progress, image)
         if not self._record.options.neutron:
             return
         with progress.step("Neutron's database"):
@@ -219,6 +222,16 @@ class Lab:
         self._wait(progress, "Neutron's agents report", controller, neutron.RPC, lambda: alive() >= hosts, 90)
         with progress.step("Neutron's network"):
             neutron.ensure_network(layout, token)
+
+    def _start_glance(self, progress: Progress, image: Path) -> None:
+        layout, controller, password = self.layout, self.layout.controller, self._record.password
+        with progress.step("Glance's database"):
+            glance.make_tables(layout, password)
+        if not machine.daemon_runs(layout, controller, glance.DAEMON):
+            glance.start(layout, password)
+        self._wait(progress, "Glance answers", controller, glance.DAEMON, lambda: glance.answers(layout), 60)
+        with progress.step("Glance's image"):
+            glance.ensure_image(layout, seed.token_of(layout), seed.IMAGE, image)
 
     def _wait_for_services(self, progress: Progress) -> None:
         token = seed.token_of(self.layout)
@@ -331,6 +344,8 @@ class Lab:
             services.start(self.layout, each, service, self._record.options)
         elif service == keystone.DAEMON and each.is_controller and self._record.options.keystone:
             keystone.start(self.layout, self._record.password)
+        elif service == glance.DAEMON and each.is_controller and self._record.options.glance:
+            glance.start(self.layout, self._record.password)
         elif service in neutron.daemons_of(each) and self._record.options.neutron:
             neutron.start(self.layout, each, service, self._record.password)
         else:
@@ -384,7 +399,8 @@ class Lab:
             return (libvirt_host.DAEMON, *network, *services.of(each))
         database = (postgres.DAEMON,) if record.options.own_postgresql else ()
         identity = (keystone.DAEMON,) if record.options.keystone else ()
-        return (rabbitmq.DAEMON, tgt.DAEMON, *database, *identity, *network, *services.of(each))
+        images = (glance.DAEMON,) if record.options.glance else ()
+        return (rabbitmq.DAEMON, tgt.DAEMON, *database, *identity, *images, *network, *services.of(each))
 
 
 # The client says at length that it is deprecated, and its libraries likewise.

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+from pathlib import Path
 from typing import Any
 
 from labkit import fabric
@@ -29,6 +30,18 @@ def status_of(layout: Layout, port: int, method: str, path: str, body: Any = Non
     return _request(layout, port, method, path, body, {"X-Auth-Token": token} if token else {})[0]
 
 
+def upload(layout: Layout, port: int, path: str, file: Path, token: str) -> None:
+    """PUT a file's bytes.
+
+    :raises LabError: the answer is an error.
+    """
+    with file.open("rb") as body:
+        more = {"X-Auth-Token": token, "Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
+        status, content, _ = _send(layout, port, "PUT", path, body, more)
+    if status >= 400:
+        raise LabError(f"PUT {path}: {status} {content[:500].decode(errors='replace')}")
+
+
 def revoke(layout: Layout, port: int, token: str) -> None:
     """End a token at Keystone, in its own name."""
     _request(layout, port, "DELETE", "/v3/auth/tokens", None, {"X-Auth-Token": token, "X-Subject-Token": token})
@@ -37,12 +50,18 @@ def revoke(layout: Layout, port: int, token: str) -> None:
 def _request(
     layout: Layout, port: int, method: str, path: str, body: Any, more_headers: dict[str, str]
 ) -> tuple[int, bytes, dict[str, str]]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"} | more_headers
+    return _send(layout, port, method, path, json.dumps(body) if body is not None else None, headers)
+
+
+def _send(
+    layout: Layout, port: int, method: str, path: str, body: Any, headers: dict[str, str]
+) -> tuple[int, bytes, dict[str, str]]:
     address = layout.controller.management_ip
     client = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
     client.sock = fabric.connect(layout.controller.namespace, address, port, TIMEOUT_S)
-    headers = {"Content-Type": "application/json", "Accept": "application/json"} | more_headers
     with contextlib.closing(client):
-        client.request(method, path, json.dumps(body) if body is not None else None, headers)
+        client.request(method, path, body, headers)
         answer = client.getresponse()
         content = answer.read()
     return answer.status, content, {name.lower(): value for name, value in answer.getheaders()}

@@ -49,8 +49,8 @@ def _keep(layout: Layout, variables: Mapping[str, str], token: str) -> None:
         path.write_text(text)
 
 
-def create_resources(layout: Layout, image: Path) -> None:
-    """Flavors, the tenant network and the guest image, each when it is not there yet."""
+def create_resources(layout: Layout, image: Path | None) -> None:
+    """Flavors, the tenant network and the guest image, if any, each when it is not there yet."""
     flavors = _names(layout, "flavor")
     for name, size in FLAVORS:
         if name not in flavors:
@@ -59,7 +59,7 @@ def create_resources(layout: Layout, image: Path) -> None:
         manage(layout, "network", "create", "--name", NETWORK, "--bridge", GUEST_BRIDGE, "--cidr", layout.tenant_cidr)
         for rule in DEFAULT_RULES:
             manage(layout, "security-group-rule", "create", "--project", "admin", "default", *rule)
-    if IMAGE not in _names(layout, "image"):
+    if image is not None and IMAGE not in _names(layout, "image"):
         manage(layout, "image", "create", "--name", IMAGE, "--disk-format", "qcow2", "--file", str(image))
 
 

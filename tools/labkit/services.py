@@ -27,6 +27,8 @@ class Options:
     """Keystone says who is who, instead of the file of tokens."""
     neutron: bool = False
     """Neutron has the networks; needs Keystone."""
+    glance: bool = False
+    """Glance has the images; needs Keystone."""
 
     @property
     def own_postgresql(self) -> bool:
