@@ -49,6 +49,15 @@ class VmState(enum.StrEnum):
     ERROR = "error"
 
 
+class GroupPolicy(enum.StrEnum):
+    """What a server group asks for. The soft ones are wishes."""
+
+    AFFINITY = "affinity"
+    ANTI_AFFINITY = "anti-affinity"
+    SOFT_AFFINITY = "soft-affinity"
+    SOFT_ANTI_AFFINITY = "soft-anti-affinity"
+
+
 class TaskState(enum.StrEnum):
     """Nova's `OS-EXT-STS:task_state`: what is being done to the server; None when nothing is."""
 

@@ -36,8 +36,15 @@ _MIGRATION = "/servers/{server_id}/migrations/{migration_id}"
 
 SERVERS_INDEX = _rule("servers:index", READER, "List servers.", "GET", "/servers")
 SERVERS_DETAIL = _rule("servers:detail", READER, "List servers with details.", "GET", "/servers/detail")
-SERVERS_ALL_TENANTS = _rule(
-    "servers:index:get_all_tenants", ADMIN, "List the servers of all projects.", "GET", "/servers", "/servers/detail"
+SERVERS_ALL_TENANTS = _rule("servers:index:get_all_tenants", ADMIN, "List the servers of all projects.", "GET", "/servers")
+SERVERS_DETAIL_ALL_TENANTS = _rule(
+    "servers:detail:get_all_tenants", ADMIN, "List the servers of all projects with details.", "GET", "/servers/detail"
+)
+SERVERS_ALL_FILTERS = _rule(
+    "servers:allow_all_filters", ADMIN, "Filter lists of servers by everything.", "GET", "/servers", "/servers/detail"
+)
+SERVERS_FLAVOR_SPECS = _rule(
+    "servers:show:flavor-extra-specs", READER, "See the extra specs in a server's flavor.", "GET", "/servers/{server_id}"
 )
 SERVERS_SHOW = _rule("servers:show", READER, "Show a server.", "GET", "/servers/{server_id}")
 SERVERS_HOST_STATUS = _rule("servers:show:host_status", ADMIN, "See host_status.", "GET", "/servers/{server_id}", "/servers/detail")
@@ -46,6 +53,14 @@ SERVERS_EXTENDED = _rule(
 )  # fmt: skip
 SERVERS_CREATE = _rule("servers:create", MEMBER, "Create a server.", "POST", "/servers")
 SERVERS_FORCED_HOST = _rule("servers:create:forced_host", ADMIN, "Create a server on a host of one's choice.", "POST", "/servers")
+SERVERS_REQUESTED_DESTINATION = _rule(
+    "servers:create:requested_destination",
+    ADMIN,
+    "Create a server on a host that is named apart from the zone (2.74).",
+    "POST",
+    "/servers",
+    prefix="compute:",
+)
 SERVERS_UPDATE = _rule("servers:update", MEMBER, "Change a server.", "PUT", "/servers/{server_id}")
 SERVERS_DELETE = _rule("servers:delete", MEMBER, "Delete a server.", "DELETE", "/servers/{server_id}")
 SERVERS_START = _rule("servers:start", MEMBER, "Start a server (os-start).", "POST", _ACTION)
@@ -66,7 +81,7 @@ MIGRATE_LIVE_HOST = _rule("os-migrate-server:migrate_live:host", ADMIN, "Live-mi
 SERVER_MIGRATIONS_INDEX = _rule(
     "servers:migrations:index", MANAGER, "List a server's running migrations.", "GET", "/servers/{server_id}/migrations"
 )
-SERVER_MIGRATIONS_SHOW = _rule("servers:migrations:show", MANAGER, "Show a running migration.", "GET", _MIGRATION)
+SERVER_MIGRATIONS_SHOW = _rule("servers:migrations:show", ADMIN, "Show a running migration.", "GET", _MIGRATION)
 SERVER_MIGRATIONS_HOST = _rule("servers:migrations:index:host", ADMIN, "See the hosts of a running migration.", "GET", _MIGRATION)
 SERVER_MIGRATIONS_DELETE = _rule("servers:migrations:delete", MANAGER, "Abort a migration.", "DELETE", _MIGRATION)
 SERVER_MIGRATIONS_FORCE = _rule(
@@ -102,16 +117,64 @@ HYPERVISORS_SERVERS = _rule("os-hypervisors:servers", ADMIN, "List the servers o
 FLAVORS_CREATE = _rule("os-flavor-manage:create", ADMIN, "Create a flavor.", "POST", "/flavors")
 FLAVORS_UPDATE = _rule("os-flavor-manage:update", ADMIN, "Change a flavor's description.", "PUT", "/flavors/{flavor_id}")
 FLAVORS_DELETE = _rule("os-flavor-manage:delete", ADMIN, "Delete a flavor.", "DELETE", "/flavors/{flavor_id}")
-EXTRA_SPECS_INDEX = _rule("os-flavor-extra-specs:index", READER, "List extra specs.", "GET", "/flavors/{flavor_id}/os-extra_specs")
+_SPECS, _FLAVOR = "/flavors/{flavor_id}/os-extra_specs", "/flavors/{flavor_id}"
+EXTRA_SPECS_INDEX = _rule("os-flavor-extra-specs:index", READER, "List extra specs.", "GET", _SPECS)
+EXTRA_SPECS_SHOW = _rule("os-flavor-extra-specs:show", READER, "Show an extra spec.", "GET", _SPECS + "/{key}")
+EXTRA_SPECS_CREATE = _rule("os-flavor-extra-specs:create", ADMIN, "Add extra specs.", "POST", _SPECS)
+EXTRA_SPECS_UPDATE = _rule("os-flavor-extra-specs:update", ADMIN, "Change an extra spec.", "PUT", _SPECS + "/{key}")
+EXTRA_SPECS_DELETE = _rule("os-flavor-extra-specs:delete", ADMIN, "Delete an extra spec.", "DELETE", _SPECS + "/{key}")
+FLAVOR_ACCESS = _rule("os-flavor-access", ADMIN, "See whose a flavor is.", "GET", _FLAVOR + "/os-flavor-access")
+FLAVOR_ACCESS_ADD = _rule("os-flavor-access:add_tenant_access", ADMIN, "Show a flavor to a project.", "POST", _FLAVOR + "/action")
+FLAVOR_ACCESS_REMOVE = _rule("os-flavor-access:remove_tenant_access", ADMIN, "Hide it again.", "POST", _FLAVOR + "/action")
 ZONES_LIST = _rule("os-availability-zone:list", ANYONE, "List availability zones.", "GET", "/os-availability-zone")
 ZONES_DETAIL = _rule("os-availability-zone:detail", ADMIN, "List zones with hosts.", "GET", "/os-availability-zone/detail")
 LIMITS = _rule("limits", ANYONE, "Show limits.", "GET", "/limits")
+LIMITS_OTHER_PROJECT = _rule("limits:other_project", ADMIN, "Show those of another project.", "GET", "/limits")
 EXTENSIONS = _rule("extensions", ANYONE, "List extensions.", "GET", "/extensions")
-KEYPAIRS_INDEX = _rule("os-keypairs:index", ANYONE, "List key pairs (there are none).", "GET", "/os-keypairs")
-SERVER_GROUPS_INDEX = _rule("os-server-groups:index", READER, "List server groups (there are none).", "GET", "/os-server-groups")
+_OWN_KEYS = "(rule:context_is_admin) or user_id:%(user_id)s"
+_KEYPAIR = "/os-keypairs/{keypair_name}"
+KEYPAIRS_INDEX = _rule("os-keypairs:index", _OWN_KEYS, "List key pairs.", "GET", "/os-keypairs")
+KEYPAIRS_SHOW = _rule("os-keypairs:show", _OWN_KEYS, "Show a key pair.", "GET", _KEYPAIR)
+KEYPAIRS_CREATE = _rule("os-keypairs:create", _OWN_KEYS, "Import or generate a key pair.", "POST", "/os-keypairs")
+KEYPAIRS_DELETE = _rule("os-keypairs:delete", _OWN_KEYS, "Delete a key pair.", "DELETE", _KEYPAIR)
+_GROUP = "/os-server-groups/{server_group_id}"
+SERVER_GROUPS_INDEX = _rule("os-server-groups:index", READER, "List server groups.", "GET", "/os-server-groups")
+SERVER_GROUPS_ALL = _rule("os-server-groups:index:all_projects", ADMIN, "List those of all projects.", "GET", "/os-server-groups")
+SERVER_GROUPS_SHOW = _rule("os-server-groups:show", READER, "Show a server group.", "GET", _GROUP)
+SERVER_GROUPS_CREATE = _rule("os-server-groups:create", MEMBER, "Create a server group.", "POST", "/os-server-groups")
+SERVER_GROUPS_DELETE = _rule("os-server-groups:delete", MEMBER, "Delete a server group.", "DELETE", _GROUP)
+_QUOTA, _QUOTA_CLASS = "/os-quota-sets/{project_id}", "/os-quota-class-sets/{class_name}"
+QUOTAS_SHOW = _rule("os-quota-sets:show", READER, "See the quotas of a project.", "GET", _QUOTA, _QUOTA + "/detail")
+QUOTAS_DEFAULTS = _rule("os-quota-sets:defaults", ANYONE, "See what holds by default.", "GET", _QUOTA + "/defaults")
+QUOTAS_UPDATE = _rule("os-quota-sets:update", ADMIN, "Change the quotas of a project.", "PUT", _QUOTA)
+QUOTAS_DELETE = _rule("os-quota-sets:delete", ADMIN, "Have the defaults hold again.", "DELETE", _QUOTA)
+QUOTA_CLASS_SHOW = _rule("os-quota-class-sets:show", ADMIN, "See the default quotas.", "GET", _QUOTA_CLASS)
+QUOTA_CLASS_UPDATE = _rule("os-quota-class-sets:update", ADMIN, "Change the default quotas.", "PUT", _QUOTA_CLASS)
+_USAGE = "/os-simple-tenant-usage"
+USAGE_LIST = _rule("os-simple-tenant-usage:list", ADMIN, "See the usage of all projects.", "GET", _USAGE)
+USAGE_SHOW = _rule("os-simple-tenant-usage:show", READER, "See the usage of a project.", "GET", _USAGE + "/{project_id}")
+_TAGS, _METADATA = "/servers/{server_id}/tags", "/servers/{server_id}/metadata"
+TAGS_INDEX = _rule("os-server-tags:index", READER, "List a server's tags.", "GET", _TAGS)
+TAGS_SHOW = _rule("os-server-tags:show", READER, "See whether a server has a tag.", "GET", _TAGS + "/{tag}")
+TAGS_UPDATE_ALL = _rule("os-server-tags:update_all", MEMBER, "Replace a server's tags.", "PUT", _TAGS)
+TAGS_UPDATE = _rule("os-server-tags:update", MEMBER, "Add a tag.", "PUT", _TAGS + "/{tag}")
+TAGS_DELETE_ALL = _rule("os-server-tags:delete_all", MEMBER, "Remove a server's tags.", "DELETE", _TAGS)
+TAGS_DELETE = _rule("os-server-tags:delete", MEMBER, "Remove a tag.", "DELETE", _TAGS + "/{tag}")
+METADATA_INDEX = _rule("server-metadata:index", READER, "List a server's metadata.", "GET", _METADATA)
+METADATA_SHOW = _rule("server-metadata:show", READER, "Show an item of it.", "GET", _METADATA + "/{key}")
+METADATA_CREATE = _rule("server-metadata:create", MEMBER, "Add items to it.", "POST", _METADATA)
+METADATA_UPDATE_ALL = _rule("server-metadata:update_all", MEMBER, "Replace it.", "PUT", _METADATA)
+METADATA_UPDATE = _rule("server-metadata:update", MEMBER, "Change an item of it.", "PUT", _METADATA + "/{key}")
+METADATA_DELETE = _rule("server-metadata:delete", MEMBER, "Delete an item of it.", "DELETE", _METADATA + "/{key}")
+IPS_INDEX = _rule("ips:index", READER, "List a server's addresses.", "GET", "/servers/{server_id}/ips")
+IPS_SHOW = _rule("ips:show", READER, "List its addresses on a network.", "GET", "/servers/{server_id}/ips/{network_label}")
 AGGREGATES_INDEX = _rule("os-aggregates:index", ADMIN, "List aggregates (there are none).", "GET", "/os-aggregates")
+AGGREGATES_SHOW = _rule("os-aggregates:show", ADMIN, "Show an aggregate.", "GET", "/os-aggregates/{aggregate_id}")
 INTERFACES_LIST = _rule(
     "os-attach-interfaces:list", READER, "List a server's interfaces.", "GET", "/servers/{server_id}/os-interface"
+)
+INTERFACES_SHOW = _rule(
+    "os-attach-interfaces:show", READER, "Show a server's interface.", "GET", "/servers/{server_id}/os-interface/{port_id}"
 )
 _VOLUMES = "/servers/{server_id}/os-volume_attachments"
 VOLUMES_INDEX = _rule("os-volumes-attachments:index", READER, "List a server's volumes.", "GET", _VOLUMES)

@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 from nova_blockmigrate import concurrency, exceptions, rpc
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
-from nova_blockmigrate.conductor import scheduler
+from nova_blockmigrate.conductor import scheduler, server_groups
 from nova_blockmigrate.conductor.preflight import Facts, HostFacts, Report, evaluate
 from nova_blockmigrate.conductor.settings import Claim, candidates, claims_on, host_facts, promised_disk_gib, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
@@ -122,8 +122,9 @@ def _ranked(conf: cfg.ConfigOpts, question: Question, attempts: dict[str, str]) 
     :raises NoDestination: none is left; its error tells why each that was tried failed.
     """
     with session.reader() as db:
-        memory_mib = instances.get(db, question.server_uuid).memory_mib
-        hosts = candidates(conf, db, models.utcnow())
+        instance = instances.get(db, question.server_uuid)
+        memory_mib = instance.memory_mib
+        hosts = candidates(conf, db, models.utcnow(), server_groups.of(db, instance, question.uuid))
     out = frozenset({question.source_host, *attempts})
     ranked = scheduler.rank(hosts, memory_mib, exclude=out)
     if not ranked:
@@ -163,6 +164,7 @@ def gather(
         destination = host_facts(conf, db, host, now)
         claims = claims_on(db, host, but=question.uuid)
         destination = dataclasses.replace(destination, promised_disk_gib=promised_disk_gib(db, host, claims))
+        group = server_groups.of(db, instance, question.uuid)
     hosts = _Hosts(computes, context, _plan(question, server_of(instance), host), source, destination)
     hosts.ask(claims, is_other=host != question.source_host)
     return Facts(
@@ -178,6 +180,8 @@ def gather(
         reception=hosts.reception,
         route=hosts.route,
         disk_gib=instance.root_gib,
+        group=group.name if group else "",
+        group_refusal=group.refusal(host) if group else "",
         slots=conf.max_concurrent_live_migrations,
         volumes=tuple(mapping.volume_id for mapping in instance.volumes),
         volume_problems=volumes.problems(instance),

@@ -16,7 +16,7 @@ from oslo_config import cfg
 
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
-from nova_blockmigrate.conductor import checking, scheduler
+from nova_blockmigrate.conductor import checking, scheduler, server_groups
 from nova_blockmigrate.conductor.checking import Question
 from nova_blockmigrate.conductor.preflight import Facts, evaluate
 from nova_blockmigrate.conductor.preflight.estimate import Guest, History, estimate
@@ -78,7 +78,7 @@ def preflight(
     """
     with session.reader() as db:
         server = instances.get(db, server_uuid)
-        known = candidates(conf, db, models.utcnow())
+        known = candidates(conf, db, models.utcnow(), server_groups.of(db, server))
     if server.host is None:
         raise exceptions.InstanceInvalidState(method="preflight", instance_id=server_uuid, attribute="host", state=None)
     question = Question(

@@ -18,14 +18,21 @@ class Candidate:
     free_disk_bytes: int
     moving: int = 0
     """Migrations from and to it that are under way."""
+    refusal: str = ""
+    """Why the server's group does not allow it there."""
+    distance: int = 0
+    """The smaller, the more the server's group wants it there."""
 
 
 def rank(candidates: Iterable[Candidate], memory_mib: int, exclude: frozenset[str] = frozenset()) -> list[str]:
-    """Hosts that may take a guest of `memory_mib`, best first: the idle ones, then those with most memory and disk."""
+    """Hosts that may take a guest of `memory_mib`, best first: where its group wants it, the idle ones, then those
+    with most memory and disk."""
     fit = [
-        one for one in candidates if one.up and not one.disabled and one.host not in exclude and one.free_memory_mib >= memory_mib
+        one
+        for one in candidates
+        if one.up and not one.disabled and not one.refusal and one.host not in exclude and one.free_memory_mib >= memory_mib
     ]
-    fit.sort(key=lambda one: (one.moving, -one.free_memory_mib, -one.free_disk_bytes, one.host))
+    fit.sort(key=lambda one: (one.distance, one.moving, -one.free_memory_mib, -one.free_disk_bytes, one.host))
     return [one.host for one in fit]
 
 
@@ -39,6 +46,8 @@ def why_none(candidates: Iterable[Candidate], memory_mib: int, exclude: frozense
             reasons.append(f"{one.host}: its compute service does not report")
         elif one.disabled:
             reasons.append(f"{one.host}: its compute service is disabled")
+        elif one.refusal:
+            reasons.append(f"{one.host}: {one.refusal}")
         elif one.free_memory_mib < memory_mib:
             reasons.append(f"{one.host}: {one.free_memory_mib} MiB of memory free, {memory_mib} MiB needed")
     return "; ".join(reasons) or "There is no other compute host."

@@ -12,7 +12,7 @@ from sqlalchemy import orm
 
 from nova_blockmigrate import concurrency, exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
-from nova_blockmigrate.conductor import firewall, hosts, scheduler
+from nova_blockmigrate.conductor import firewall, hosts, scheduler, server_groups
 from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.settings import candidates, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
@@ -141,7 +141,7 @@ class ServerTasks:
             instance = instances.get(db, server_uuid)
             if instance.host is not None:  # another conductor chose it, and may have begun there
                 return instance
-            known = candidates(self.conf, db, models.utcnow())
+            known = candidates(self.conf, db, models.utcnow(), server_groups.of(db, instance, lock=True))
             ranked = scheduler.rank(known, instance.memory_mib)
             host = instance.requested_host or (ranked[0] if ranked else None)
             if host not in ranked:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from oslo_config import cfg
 from sqlalchemy import orm
 
+from nova_blockmigrate.conductor import server_groups
 from nova_blockmigrate.conductor.interfaces import vifs_of
 from nova_blockmigrate.conductor.preflight import HostFacts
 from nova_blockmigrate.conductor.scheduler import Candidate
@@ -119,10 +120,15 @@ def promised_disk_gib(db: orm.Session, host: str, claims: Iterable[Claim]) -> in
     return sum(here.values()) + sum(claim.disk_gib for claim in claims if claim.server_uuid not in here)
 
 
-def candidates(conf: cfg.ConfigOpts, db: orm.Session, now: datetime.datetime) -> list[Candidate]:
-    """All compute hosts, for `scheduler.rank`."""
+def candidates(
+    conf: cfg.ConfigOpts, db: orm.Session, now: datetime.datetime, group: server_groups.Group | None = None
+) -> list[Candidate]:
+    """All compute hosts, for `scheduler.rank`. `group`: that of the server which looks for one."""
     moving = migrations.unfinished(db)
-    return [_candidate(conf, db, node, moving, now) for node in compute_nodes.all(db)]
+    found = [_candidate(conf, db, node, moving, now) for node in compute_nodes.all(db)]
+    if group is None:
+        return found
+    return [dataclasses.replace(one, refusal=group.refusal(one.host), distance=group.distance(one.host)) for one in found]
 
 
 def _candidate(

@@ -234,6 +234,9 @@ class Instance(Base, Timestamps):
     tags: orm.Mapped[list[Any]] = orm.mapped_column(default=list)
     user_data: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     key_name: orm.Mapped[str | None]
+    access_ip_v4: orm.Mapped[str | None]
+    access_ip_v6: orm.Mapped[str | None]
+    server_group_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(36), index=True)
     reservation_id: orm.Mapped[str]
     fault: orm.Mapped[dict[str, Any] | None]
     """What the API shows as `fault` while vm_state is error: code, created, message."""

@@ -1,4 +1,4 @@
-"""Flavors: list, show, create, delete; their extra specs are read only."""
+"""Flavors: list, show, create, describe, delete. Who may use which, and extra specs, are in `flavor_access`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from oslo_utils import strutils
 
-from nova_blockmigrate import exceptions, policies
+from nova_blockmigrate import policies
 from nova_blockmigrate.api import paging
 from nova_blockmigrate.api.microversions import Versioned
 from nova_blockmigrate.api.request import Request
@@ -15,7 +15,7 @@ from nova_blockmigrate.api.schemas import flavors as schemas
 from nova_blockmigrate.api.views import links
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Flavor
-from nova_blockmigrate.db.queries import flavors
+from nova_blockmigrate.db.queries import flavor_access, flavors
 
 _QUERY: Versioned[frozenset[str]] = Versioned(
     {1: frozenset("*"), 75: frozenset(["limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"])}
@@ -33,10 +33,6 @@ _SORT_KEYS = {
 _ONE = "/flavors/{flavor_id}"
 
 
-class ExtraSpecNotFound(exceptions.NotFound):
-    template = "Flavor {flavor} has no extra specs with key {key}."
-
-
 @route("GET", "/flavors", query=_QUERY)
 def index(request: Request) -> dict[str, Any]:
     found, links_ = _search(request)
@@ -51,7 +47,8 @@ def detail(request: Request) -> dict[str, Any]:
 
 @route("GET", _ONE)
 def show(request: Request, flavor_id: str) -> dict[str, Any]:
-    return {"flavor": _full(request, _find(flavor_id))}
+    with session.reader() as db:
+        return {"flavor": _full(request, flavor_access.visible(db, request.context, flavor_id))}
 
 
 @route("POST", "/flavors", policy=policies.FLAVORS_CREATE, body=schemas.CREATE)
@@ -82,31 +79,16 @@ def update(request: Request, flavor_id: str) -> dict[str, Any]:
 @route("DELETE", _ONE, policy=policies.FLAVORS_DELETE, status=202)
 def delete(request: Request, flavor_id: str) -> None:
     with session.writer() as db:
+        flavor_access.forget(db, flavors.get(db, flavor_id))
         flavors.delete(db, flavor_id)
-
-
-@route("GET", _ONE + "/os-extra_specs", policy=policies.EXTRA_SPECS_INDEX)
-def extra_specs(request: Request, flavor_id: str) -> dict[str, Any]:
-    return {"extra_specs": _find(flavor_id).extra_specs}
-
-
-@route("GET", _ONE + "/os-extra_specs/{key}", policy=policies.EXTRA_SPECS_INDEX)
-def extra_spec(request: Request, flavor_id: str, key: str) -> dict[str, Any]:
-    specs = _find(flavor_id).extra_specs
-    if key not in specs:
-        raise ExtraSpecNotFound(flavor=flavor_id, key=key)
-    return {key: specs[key]}
-
-
-def _find(flavor_id: str) -> Flavor:
-    with session.reader() as db:
-        return flavors.get(db, flavor_id)
 
 
 def _search(request: Request) -> tuple[list[Flavor], dict[str, Any]]:
     query = request.query
     conditions: list[Any] = [Flavor.disabled.is_(False)]
-    if not request.context.is_admin or "is_public" not in query:
+    if not request.context.is_admin:
+        conditions.append(flavor_access.condition(request.context.project_id))
+    elif "is_public" not in query:
         conditions.append(Flavor.is_public.is_(True))
     elif (query.text("is_public") or "").lower() != "none":
         conditions.append(Flavor.is_public.is_(query.boolean("is_public")))

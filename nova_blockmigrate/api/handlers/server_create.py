@@ -12,7 +12,7 @@ from oslo_utils import strutils
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
-from nova_blockmigrate.api import hosts
+from nova_blockmigrate.api import belongings, hosts
 from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, record
 from nova_blockmigrate.api.request import Request, Response
 from nova_blockmigrate.api.routes import route
@@ -23,7 +23,7 @@ from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, Securi
 from nova_blockmigrate.db.queries import (
     actions,
     compute_nodes,
-    flavors,
+    flavor_access,
     images,
     instances,
     networks,
@@ -70,7 +70,8 @@ def create(request: Request) -> Response:
     with session.writer() as db:
         wanted = _find(db, request, body, host, count)
         reservation = "r-" + secrets.token_hex(4)
-        made = [_insert(db, request, body, wanted, index, reservation) for index in range(count)]
+        more = belongings.columns(db, request, wanted.flavor, count)
+        made = [_insert(db, request, body, wanted, index, reservation, more) for index in range(count)]
     for server in made:
         _build(request, server)
     if strutils.bool_from_string(body.get("return_reservation_id", False), strict=True):
@@ -97,10 +98,15 @@ def _requested_host(request: Request, body: dict[str, Any]) -> str | None:
         raise exceptions.ValidationError(
             detail=f"the requested availability zone {zone!r} is not available: there is {hosts.ZONE!r}"
         )
-    host = named.partition(":")[0] or body.get("host") or body.get("hypervisor_hostname")
-    if host:
+    forced = named.partition(":")[0]
+    if forced:
         request.authorize(policies.SERVERS_FORCED_HOST)
-    return host or None
+    host: str | None = body.get("host") or body.get("hypervisor_hostname")
+    if host:
+        request.authorize(policies.SERVERS_REQUESTED_DESTINATION)
+    if forced and host:
+        raise exceptions.ValidationError(detail="host: name it here or in the availability zone, not in both")
+    return forced or host or None
 
 
 def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | None, count: int) -> _Wanted:
@@ -108,7 +114,7 @@ def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | N
     :raises exceptions.Invalid: something named does not exist or does not fit.
     """
     try:
-        flavor = flavors.get(db, str(body["flavorRef"]))
+        flavor = flavor_access.visible(db, request.context, str(body["flavorRef"]).rsplit("/", 1)[-1])
         image_id = body.get("imageRef") or next((disk["uuid"] for disk in body.get("block_device_mapping_v2", [])), None)
         if not image_id:
             raise exceptions.ValidationError(detail="imageRef: servers boot from an image; name one")
@@ -163,7 +169,9 @@ def _security_groups(db: orm.Session, request: Request, body: dict[str, Any]) ->
     return [security_groups.get(db, request.context.project_id or "", name) for name in dict.fromkeys(names)]
 
 
-def _insert(db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wanted, index: int, reservation: str) -> Instance:
+def _insert(
+    db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wanted, index: int, reservation: str, more: dict[str, Any]
+) -> Instance:
     name = body["name"] if wanted.count == 1 else f"{body['name']}-{index + 1}"
     flavor, image = wanted.flavor, wanted.image
     uuid = str(uuids.uuid4())
@@ -195,10 +203,11 @@ def _insert(db: orm.Session, request: Request, body: dict[str, Any], wanted: _Wa
         availability_zone=hosts.ZONE,
         requested_host=wanted.host,
         server_metadata=body.get("metadata", {}),
-        tags=body.get("tags", []),
+        tags=sorted(set(body.get("tags", []))),
         user_data=body.get("user_data"),
         reservation_id=reservation,
         requested_networks=wanted.requested_networks,
+        **more,
     )
     for network in wanted.networks:
         port = networks.allocate_port(db, network.id, server.id)

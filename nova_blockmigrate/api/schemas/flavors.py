@@ -26,3 +26,15 @@ CREATE: Versioned[Schema] = Versioned(
     }
 )
 UPDATE: Versioned[Schema] = Versioned({55: wrapped("flavor", document({"description": DESCRIPTION}, ["description"]))})
+
+_PROJECT: Schema = document({"tenant": {"type": "string", "minLength": 1, "maxLength": 255}}, ["tenant"])
+ADD_ACCESS: Versioned[Schema] = Versioned({1: wrapped("addTenantAccess", _PROJECT)})
+REMOVE_ACCESS: Versioned[Schema] = Versioned({1: wrapped("removeTenantAccess", _PROJECT)})
+
+_SPECS: Schema = {
+    "type": "object",
+    "propertyNames": {"pattern": r"^[a-zA-Z0-9-_:. ]{1,255}$"},
+    "additionalProperties": {"type": ["string", "number"], "maxLength": 255},
+}
+EXTRA_SPECS: Versioned[Schema] = Versioned({1: wrapped("extra_specs", _SPECS)})
+EXTRA_SPEC: Versioned[Schema] = Versioned({1: _SPECS | {"minProperties": 1, "maxProperties": 1}})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nova_blockmigrate.api.microversions import Versioned
+from nova_blockmigrate.api.schemas.server_metadata import METADATA
+from nova_blockmigrate.api.schemas.server_tags import TAGS
 from nova_blockmigrate.api.schemas.types import (
     BOOLEAN,
     DESCRIPTION,
@@ -18,11 +20,6 @@ from nova_blockmigrate.api.schemas.types import (
     wrapped,
 )
 
-_METADATA: Schema = {
-    "type": "object",
-    "propertyNames": {"pattern": r"^[a-zA-Z0-9-_:. ]{1,255}$"},
-    "additionalProperties": {"type": "string", "maxLength": 255},
-}
 _NETWORK: Schema = document(
     {"uuid": UUID, "port": UUID, "fixed_ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}}
 ) | {"anyOf": [{"required": ["uuid"]}, {"required": ["port"]}]}
@@ -39,6 +36,10 @@ _ROOT_DISK: Schema = document(
     },
     ["uuid", "source_type"],
 )
+_ACCESS: dict[str, Schema] = {
+    "accessIPv4": {"anyOf": [only(""), {"type": "string", "format": "ipv4"}]},
+    "accessIPv6": {"anyOf": [only(""), {"type": "string", "format": "ipv6"}]},
+}
 _SERVER: dict[str, Any] = {
     "name": NAME,
     "imageRef": {"anyOf": [UUID, only("")]},
@@ -48,7 +49,8 @@ _SERVER: dict[str, Any] = {
     "min_count": POSITIVE,
     "max_count": POSITIVE,
     "return_reservation_id": BOOLEAN,
-    "metadata": _METADATA,
+    "metadata": METADATA,
+    "key_name": {"type": "string", "minLength": 1, "maxLength": 255},
     "adminPass": {"type": "string"},
     "user_data": {"type": "string", "contentEncoding": "base64", "maxLength": 65535},
     "OS-DCF:diskConfig": {"enum": ["AUTO", "MANUAL"]},
@@ -57,17 +59,20 @@ _SERVER: dict[str, Any] = {
         "items": document({"name": {"type": "string", "minLength": 1, "maxLength": 255}}),
     },
     "config_drive": {"enum": [None, False, "", "False", "false"]},
-    "accessIPv4": only(""),
-    "accessIPv6": only(""),
+    **_ACCESS,
     "block_device_mapping_v2": {"type": "array", "items": _ROOT_DISK, "maxItems": 1},
 }
+_HOSTNAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9-]+$"}
+_FQDN: Schema = {"type": "string", "minLength": 2, "maxLength": 255, "pattern": r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$"}
+_HINTS: Schema = {"type": "object", "properties": {"group": UUID}}
 _SINCE: tuple[tuple[int, dict[str, Any]], ...] = (
     (1, {}),
     (19, {"description": DESCRIPTION}),
     (37, {"networks": _NETWORKS_37}),
-    (52, {"tags": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 60}, "maxItems": 50}}),
+    (52, {"tags": TAGS}),
     (74, {"host": HOST_OR_NONE, "hypervisor_hostname": HOST_OR_NONE}),
-    (90, {"hostname": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9-]+$"}}),
+    (90, {"hostname": _HOSTNAME}),
+    (94, {"hostname": _FQDN}),
 )
 
 
@@ -78,10 +83,8 @@ def _create() -> Versioned[Schema]:
         properties = properties | more
         required = ["name", "flavorRef"] + (["networks"] if minimum >= 37 else [])
         body = document(properties, required)
-        # scheduler hints are accepted and not followed: there is no scheduler to hint to
-        found[minimum] = document(
-            {"server": body, "os:scheduler_hints": {"type": "object"}, "OS-SCH-HNT:scheduler_hints": {"type": "object"}}, ["server"]
-        )
+        # of the scheduler hints, `group` is followed; others are accepted, as nobody here knows them
+        found[minimum] = document({"server": body, "os:scheduler_hints": _HINTS, "OS-SCH-HNT:scheduler_hints": _HINTS}, ["server"])
     return Versioned(found)
 
 
@@ -89,26 +92,13 @@ CREATE = _create()
 _CHANGES: dict[str, Any] = {
     "name": NAME,
     "OS-DCF:diskConfig": {"enum": ["AUTO", "MANUAL"]},
-    "accessIPv4": only(""),
-    "accessIPv6": only(""),
+    **_ACCESS,
 }
 UPDATE: Versioned[Schema] = Versioned(
     {
         1: wrapped("server", document(_CHANGES)),
         19: wrapped("server", document(_CHANGES | {"description": DESCRIPTION})),
-        90: wrapped("server", document(_CHANGES | {"description": DESCRIPTION, "hostname": _SINCE[-1][1]["hostname"]})),
+        90: wrapped("server", document(_CHANGES | {"description": DESCRIPTION, "hostname": _HOSTNAME})),
+        94: wrapped("server", document(_CHANGES | {"description": DESCRIPTION, "hostname": _FQDN})),
     }
 )
-
-_FILTERS = frozenset(
-    {
-        *("access_ip_v4", "access_ip_v6", "all_tenants", "auto_disk_config", "availability_zone", "config_drive", "changes-since"),
-        *("created_at", "deleted", "description", "display_description", "display_name", "flavor", "host", "hostname", "image"),
-        *("image_ref", "ip", "ip6", "kernel_id", "key_name", "launch_index", "launched_at", "limit", "locked_by", "marker", "name"),
-        *("node", "not-tags", "not-tags-any", "power_state", "progress", "project_id", "ramdisk_id", "reservation_id"),
-        *("root_device_name", "soft_deleted", "sort_dir", "sort_key", "status", "tags", "tags-any", "task_state", "tenant_id"),
-        *("terminated_at", "user_id", "uuid", "vm_state"),
-    }
-)
-# unknown parameters are passed over in old microversions, and refused since 2.75
-FILTERS: Versioned[frozenset[str]] = Versioned({1: frozenset("*"), 75: _FILTERS | {"changes-before", "locked"}})

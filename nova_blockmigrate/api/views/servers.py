@@ -28,6 +28,14 @@ _STATUS_OF_BOTH = {
     (VmState.ACTIVE, TaskState.REBOOTING): "REBOOT",
     (VmState.STOPPED, TaskState.REBOOTING): "REBOOT",
 }
+STATUSES_OF_NOVA = frozenset(
+    {
+        *("ACTIVE", "BUILD", "DELETED", "ERROR", "HARD_REBOOT", "MIGRATING", "PASSWORD", "PAUSED", "REBOOT", "REBUILD", "RESCUE"),
+        *("RESIZE", "REVERT_RESIZE", "SHELVED", "SHELVED_OFFLOADED", "SHUTOFF", "SOFT_DELETED", "SUSPENDED", "UNKNOWN"),
+        "VERIFY_RESIZE",
+    }
+)
+"""What may be asked for; servers of ours are in some of them only."""
 _WITH_PROGRESS = ("ACTIVE", "BUILD", "MIGRATING")
 _WITH_FAULT = ("ERROR", "DELETED")
 
@@ -76,6 +84,10 @@ def security_groups(server: Instance) -> list[dict[str, str]]:
     return [{"name": name} for name in dict.fromkeys(group.name for port in server.ports for group in port.security_groups)]
 
 
+def server_groups(server: Instance) -> list[str]:
+    return [server.server_group_id] if server.server_group_id else []
+
+
 def basic(request: Request, server: Instance) -> dict[str, Any]:
     """What every full answer about a server has; all of it in the answer to PUT below 2.75."""
     minor = request.microversion
@@ -92,8 +104,8 @@ def basic(request: Request, server: Instance) -> dict[str, Any]:
         "created": zulu(server.created_at),
         "updated": zulu(server.updated_at or server.created_at),
         "addresses": interfaces.addresses(server),
-        "accessIPv4": "",
-        "accessIPv6": "",
+        "accessIPv4": server.access_ip_v4 or "",
+        "accessIPv6": server.access_ip_v6 or "",
         "OS-DCF:diskConfig": "MANUAL",
     }
     if shown["status"] in _WITH_PROGRESS:
@@ -137,7 +149,7 @@ def full(request: Request, server: Instance, host_status: Mapping[str, str], one
     if minor >= 16 and request.can(policies.SERVERS_HOST_STATUS, target):
         shown["host_status"] = host_status.get(server.host, "UNKNOWN") if server.host else ""
     if minor >= 71 and one:
-        shown["server_groups"] = []
+        shown["server_groups"] = server_groups(server)
     if minor >= 96:
         shown["pinned_availability_zone"] = server.availability_zone if server.requested_host else None
     return shown
@@ -163,8 +175,7 @@ def _flavor(request: Request, server: Instance) -> dict[str, Any]:
         "disk": server.root_gib,
         "ephemeral": 0,
         "swap": 0,
-        "extra_specs": dict(flavor.get("extra_specs") or {}),
-    }
+    } | ({"extra_specs": dict(flavor.get("extra_specs") or {})} if request.can(policies.SERVERS_FLAVOR_SPECS) else {})
 
 
 def _extended(server: Instance, minor: int) -> dict[str, Any]:

@@ -70,6 +70,15 @@ def secrets(facts: Facts) -> Answer:
     return _none_of(facts, missing, "libvirt lacks", "define it there (`virsh secret-define`)", "none is missing")
 
 
+@check("server_group", where="conductor", title="Server group allows the host")
+def server_group(facts: Facts) -> Answer:
+    if not facts.group:
+        return passed("the server is in no group")
+    if facts.group_refusal:
+        return failed(facts.group_refusal, remedy="choose another host, or delete the group")
+    return passed(f"server group {facts.group} allows {facts.destination.name}")
+
+
 @check("volumes", where="destination", title="Volumes can be had and reached")
 def volumes(facts: Facts) -> Answer:
     """Their backend answers and knows them, and the destination gets through to where they are served (TCP)."""

@@ -62,5 +62,9 @@ class Facts:
     """Ids of its volumes."""
     volume_problems: tuple[str, ...] = ()
     """Why their backend can give them to no host now."""
+    group: str = ""
+    """Name of its server group."""
+    group_refusal: str = ""
+    """Why that group does not allow the destination."""
     slots: int = 1
     """Migrations that may run at a time, from one host and to one host."""

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from nova_blockmigrate.db import models
+from nova_blockmigrate.db import models, project_models  # noqa: F401 - has tables, too
 
 context.configure(
     connection=context.config.attributes["connection"],

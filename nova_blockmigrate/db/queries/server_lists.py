@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,8 @@ from sqlalchemy import orm
 
 from nova_blockmigrate.db.models import Instance, Port
 from nova_blockmigrate.db.queries import rows
+
+State = tuple[str, list[str], list[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +23,25 @@ class Filters:
     project_id: str | None = None
     deleted: bool | None = False
     """None: deleted ones too."""
-    states: tuple[tuple[str, list[str], list[str]], ...] | None = None
+    states: tuple[State, ...] | None = None
     """Alternatives: vm_state, task states one of which is needed, task states that must not be."""
     name: str | None = None
     """A regular expression, found anywhere in the name."""
     ip: str | None = None
     """Likewise, of an address."""
+    ip6: str | None = None
+    flavor: str | None = None
+    """Id of the flavor that they were made with."""
     changed_since: datetime.datetime | None = None
     changed_before: datetime.datetime | None = None
+    tags: tuple[str, ...] = ()
+    """All of them."""
+    tags_any: tuple[str, ...] = ()
+    """At least one of them."""
+    not_tags: tuple[str, ...] = ()
+    """Not all of them."""
+    not_tags_any: tuple[str, ...] = ()
+    """None of them."""
     equal: tuple[tuple[str, Any], ...] = ()
     """Columns and the values that they must have."""
 
@@ -76,14 +90,32 @@ def conditions(filters: Filters) -> list[Any]:
         found.append(sa.or_(sa.false(), *(_state(*alternative) for alternative in filters.states)))
     if filters.name is not None:
         found.append(Instance.display_name.regexp_match(filters.name))
-    if filters.ip is not None:
-        found.append(Instance.id.in_(sa.select(Port.instance_id).where(Port.ip_address.regexp_match(filters.ip))))
+    for ip in (filters.ip, filters.ip6):
+        if ip is not None:
+            found.append(Instance.id.in_(sa.select(Port.instance_id).where(Port.ip_address.regexp_match(ip))))
+    if filters.flavor is not None:
+        found.append(Instance.flavor["flavorid"].as_string() == filters.flavor)
+    found += _tag_conditions(filters)
     changed = sa.func.coalesce(Instance.updated_at, Instance.created_at)
     if filters.changed_since is not None:
         found.append(changed >= filters.changed_since)
     if filters.changed_before is not None:
         found.append(changed <= filters.changed_before)
     return found
+
+
+def _tag_conditions(filters: Filters) -> list[Any]:
+    found: list[Any] = [_has_tag(tag) for tag in filters.tags]
+    if filters.tags_any:
+        found.append(sa.or_(*(_has_tag(tag) for tag in filters.tags_any)))
+    if filters.not_tags:
+        found.append(sa.not_(sa.and_(*(_has_tag(tag) for tag in filters.not_tags))))
+    return found + [sa.not_(_has_tag(tag)) for tag in filters.not_tags_any]
+
+
+def _has_tag(tag: str) -> sa.ColumnElement[bool]:
+    """Tags are a JSON list: the quoted word is looked for in its text."""
+    return sa.cast(Instance.tags, sa.Text).contains(json.dumps(tag), autoescape=True)
 
 
 def _state(vm_state: str, needed: list[str], excluded: list[str]) -> sa.ColumnElement[bool]:

@@ -125,7 +125,6 @@ def test_limits(api: Api, server: Instance, minor: int, count: int) -> None:
 @pytest.mark.parametrize(
     ("path", "key"),
     [
-        ("/extensions", "extensions"),
         ("/os-keypairs", "keypairs"),
         ("/os-server-groups", "server_groups"),
         ("/os-aggregates", "aggregates"),

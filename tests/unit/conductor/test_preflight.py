@@ -169,6 +169,7 @@ OWN_CHECKS = [
     ("machine", reception(machine_problem="machine type pc-i440fx-12.0 is unknown"), "pc-i440fx-12.0"),
     ("machine", reception(firmware_missing=("/usr/share/OVMF/OVMF_CODE.fd",)), "OVMF_CODE"),
     ("secrets", reception(secrets_missing=("5c2e",)), "5c2e"),
+    ("server_group", dataclasses.replace(HEALTHY, group="web", group_refusal="1 of server group web are there"), "group web"),
     ("volumes", dataclasses.replace(HEALTHY, volumes=("v1",), volume_problems=("volume v1 is detaching",)), "v1 is detaching"),
     (
         "volumes",
