@@ -134,7 +134,7 @@ class _Resource:
         if chosen.policy:
             request.authorize(chosen.policy, _target(arguments))
         _validate(request, chosen, document)
-        _answer(resp, chosen, chosen.handler(request, **arguments))
+        _answer(resp, chosen, session.retried(chosen.handler)(request, **arguments))
 
 
 def _negotiate(req: falcon.Request, resp: falcon.Response) -> int:

@@ -60,7 +60,7 @@ class LiveMigrateTask:
         try:
             migration = self._leased.read()
             while not MigrationStatus(migration.status).is_final:
-                migration = roll_back(self._leased, migration) if migration.rolling_back else self._go_on(migration)
+                migration = session.retried(self._next)(migration)  # (each step may be run again)
         except hosts.Stopping:
             LOG.info("[migration %d] left to another conductor: this one stops", self._id)
         except LeaseLost:
@@ -69,6 +69,9 @@ class LiveMigrateTask:
             self.checked.set()
 
     # --- one step after the other -------------------------------------------------------------------------------------
+
+    def _next(self, migration: models.Migration) -> models.Migration:
+        return roll_back(self._leased, migration) if migration.rolling_back else self._go_on(migration)
 
     def _go_on(self, migration: models.Migration) -> models.Migration:
         """Run the step that the row names."""

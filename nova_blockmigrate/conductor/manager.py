@@ -62,6 +62,7 @@ class ConductorManager:
         if task.check_error is not None:
             raise task.check_error
 
+    @session.retried
     def abort_migration(self, context: RequestContext, migration_id: int) -> None:
         """Note the wish in the row, where the conductor that runs the migration sees it before each step, and tell the
         source's host, where a transfer may be running."""
@@ -69,6 +70,7 @@ class ConductorManager:
             migration = migrations.update(db, migration_id, abort_requested=True)
         self._runner.abort(context, migration)
 
+    @session.retried
     def force_complete(self, context: RequestContext, migration_id: int) -> None:
         """Have a running transfer end now, whatever pause that costs the guest."""
         with session.writer() as db:
@@ -129,6 +131,7 @@ class ConductorManager:
         """The servers on a host or on their way to it, with their interfaces and rules as they are now."""
         return firewall.guests_of(host)
 
+    @session.retried
     def report_host(
         self,
         context: RequestContext,

@@ -91,6 +91,7 @@ class MigrationRunner:
         lease_s: float = self._around.conf.conductor.lease_time
         return lease_s
 
+    @session.retried
     def _take(self, migration_id: int) -> bool:
         with session.writer() as db:
             return migrations.take_lease(db, migration_id, self._around.owner, models.utcnow(), self._lease_s)

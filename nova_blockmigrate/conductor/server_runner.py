@@ -58,6 +58,7 @@ class ServerRunner:
         with session.writer() as db:
             server_tasks.release_leases(db, self._owner)
 
+    @session.retried
     def _take(self, server_uuid: str) -> bool:
         with session.writer() as db:
             return server_tasks.take_lease(db, server_uuid, self._owner, models.utcnow(), self._conf.conductor.lease_time)
@@ -65,7 +66,7 @@ class ServerRunner:
     def _run(self, server_uuid: str) -> None:
         try:
             while (task := self._task(server_uuid)) is not None:
-                self._tasks.do(service_context(task.request_id), server_uuid, task.action, task.arguments)
+                session.retried(self._tasks.do)(service_context(task.request_id), server_uuid, task.action, task.arguments)
         except hosts.Stopping:
             LOG.info("[server %s] left to another conductor: this one stops", server_uuid)
         except Exception:  # the border of a task: it is taken up again when the lease has run out

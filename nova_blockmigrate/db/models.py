@@ -412,8 +412,8 @@ class Migration(Base, Timestamps):
     """The step of `conductor.steps` that runs or is next."""
     rolling_back: orm.Mapped[bool] = orm.mapped_column(default=False)
     abort_requested: orm.Mapped[bool] = orm.mapped_column(default=False)
-    force_complete_requested: orm.Mapped[bool] = orm.mapped_column(default=False)
-    priority: orm.Mapped[int] = orm.mapped_column(default=0)
+    force_complete_requested: orm.Mapped[bool] = orm.mapped_column(default=False, server_default=sa.false())
+    priority: orm.Mapped[int] = orm.mapped_column(default=0, server_default=sa.text("0"))
     """In the queue: the higher, the sooner; among equals, first come first served."""
     holds_slot: orm.Mapped[bool] = orm.mapped_column(default=False)
     owner: orm.Mapped[str | None]

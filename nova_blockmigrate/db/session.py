@@ -1,7 +1,8 @@
 """Sessions: how the API and the conductor reach the database. The compute service never does.
 
 `configure` once per process, then `with reader() as db:` or `with writer() as db:`. Rows stay readable after the block.
-A writer commits when its block ends and rolls back when it raises. Do not nest writers.
+A writer commits when its block ends and rolls back when it raises. Do not nest writers. PostgreSQL and MariaDB end one of two
+transactions that wait for each other: wrap in `retried` what may be done again from its beginning.
 
 SQLite specifics, all here: WAL, so that readers and the writer do not wait for each other; one idle connection for as long
 as the process lives, as SQLite tidies the whole log up whenever the last connection closes (1.3 ms each time); BEGIN
@@ -15,17 +16,22 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from oslo_config import cfg
+from oslo_db import api as db_api
 from oslo_db import options
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy import orm
 
 _WRITES = "nova_blockmigrate_writes"
 _BUSY_TIMEOUT_MS = 30_000
+_DEADLOCK_RETRIES = 10
+_DEADLOCK_PAUSE_S = 0.05
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Database:
@@ -99,11 +105,44 @@ def writer() -> Iterator[orm.Session]:
         yield session
 
 
+def retried(function: Function) -> Function:
+    """`function`, called again when the database ended its transaction to undo a deadlock. Nothing of that was kept; what it
+    did besides must bear being done again.
+
+    :raises oslo_db.exception.DBDeadlock: it was the one to give way each time.
+    """
+    retry = db_api.wrap_db_retry(
+        max_retries=_DEADLOCK_RETRIES, retry_interval=_DEADLOCK_PAUSE_S, max_retry_interval=1, retry_on_deadlock=True
+    )
+    wrapped: Function = retry(function)
+    return wrapped
+
+
 @contextlib.contextmanager
 def schema_writer() -> Iterator[sa.Connection]:
-    """A transaction that changes the schema."""
-    with _connected_for_writing() as connection, connection.begin():
+    """A transaction that changes the schema.
+
+    :raises RuntimeError: (SQLite) rows would refer to rows that are gone; nothing is changed.
+    """
+    with _connected_for_writing() as connection, _tables_replaceable(connection), connection.begin():
         yield connection
+        if connection.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+            raise RuntimeError(f"the database has rows that refer to nothing: {broken}")
+
+
+@contextlib.contextmanager
+def _tables_replaceable(connection: sa.Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, which its foreign keys forbid while rows refer to it. They can be switched off
+    outside of a transaction only, so past SQLAlchemy, which begins one with each statement."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 @contextlib.contextmanager
@@ -141,6 +180,8 @@ def _prepare(engine: sa.Engine) -> None:
         sa.event.listen(engine, "begin", _on_sqlite_begin)
     elif engine.dialect.name in ("mysql", "mariadb"):
         sa.event.listen(engine, "connect", _on_mysql_connect)
+    elif engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "connect", _on_postgresql_connect)
     engine.dispose()  # oslo.db has connected already, to test the address
 
 
@@ -163,3 +204,7 @@ def _on_mysql_connect(connection: Any, record: Any) -> None:
     # with the default, REPEATABLE READ, what is read after waiting for a lock may be older than the lock
     with contextlib.closing(connection.cursor()) as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def _on_postgresql_connect(connection: Any, record: Any) -> None:
+    connection.set_session(isolation_level="READ COMMITTED")  # whatever this server's default is

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+import sqlalchemy as sa
 
 T = TypeVar("T")
 MICROVERSION = "2.96"
@@ -62,10 +63,13 @@ class Said:
 class Product:
     """The process of `cloud.py`, and ways to it."""
 
-    def __init__(self, process: subprocess.Popen[str], state: pathlib.Path, port: int, tokens: dict[str, str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], state: pathlib.Path, port: int, tokens: dict[str, str], database: str
+    ) -> None:
         self._process = process
         self.state = state
         self.tokens = tokens
+        self.database = database
         self.endpoint = f"http://127.0.0.1:{port}/v2.1"
 
     # --- hooks ------------------------------------------------------------------------------------------------------
@@ -151,12 +155,17 @@ class Product:
     def rows(self, uuid: str) -> dict[str, list[dict[str, Any]]]:
         """Everything that the database has of one server, to compare."""
         columns = {"instances": "uuid", "migrations": "instance_uuid", "instance_actions": "instance_uuid"}
-        with sqlite3.connect(self.state / "db.sqlite") as db:
-            db.row_factory = lambda cursor, row: {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
-            return {
-                table: db.execute(f"SELECT * FROM {table} WHERE {column} = ? ORDER BY id", [uuid]).fetchall()
+        engine = sa.create_engine(self.database)
+        with engine.connect() as db:
+            found = {
+                table: [
+                    dict(row._mapping)
+                    for row in db.execute(sa.text(f"SELECT * FROM {table} WHERE {column} = :uuid ORDER BY id"), {"uuid": uuid})
+                ]
                 for table, column in columns.items()
             }
+        engine.dispose()
+        return found
 
     # --- steps that tests share -------------------------------------------------------------------------------------
 

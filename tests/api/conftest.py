@@ -32,7 +32,7 @@ debug = true
 log_file = {state}/log
 use_stderr = false
 [database]
-connection = sqlite:///{state}/db.sqlite
+connection = {database}
 [api]
 listen = 127.0.0.1
 listen_port = {port}
@@ -57,7 +57,8 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     state, port = tmp_path_factory.mktemp("cloud"), free_port()
-    (state / "nova-blockmigrate.conf").write_text(CONFIGURATION.format(state=state, port=port))
+    database = os.environ.get("NBM_TEST_DATABASE", f"sqlite:///{state}/db.sqlite")
+    (state / "nova-blockmigrate.conf").write_text(CONFIGURATION.format(state=state, port=port, database=database))
     (state / "log").touch()
     program = pathlib.Path(__file__).with_name("cloud.py")
     with (state / "errors").open("w") as errors:
@@ -73,7 +74,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         assert process.stdout
         line = process.stdout.readline()
         assert line, f"the product did not start: {(state / 'errors').read_text()[-3000:]}"
-        product = Product(process, state, port, json.loads(line)["result"]["tokens"])
+        product = Product(process, state, port, json.loads(line)["result"]["tokens"], database)
         wait_until(lambda: len(product.request("GET", "/os-hypervisors").body["hypervisors"]) == 3, "three hosts report")
         yield product
     finally:

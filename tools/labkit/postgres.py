@@ -34,18 +34,18 @@ def start(layout: Layout) -> None:
     folder = machine.mounted(controller, HOME)
     if not (folder / "laboratory/PG_VERSION").exists():
         shutil.chown(folder, "postgres", "postgres")
-        _run(layout, [_program("initdb"), "-D", _DATA, "-A", "trust", "-U", _USER, "--no-instructions", "-N"])
+        _run(layout, [program("initdb"), "-D", _DATA, "-A", "trust", "-U", _USER, "--no-instructions", "-N"])
         with (folder / "laboratory/pg_hba.conf").open("a") as rules:
             rules.write("host all all 0.0.0.0/0 trust\n")  # nobody but the laboratory's machines reaches it
     (folder / "laboratory/postmaster.pid").unlink(missing_ok=True)  # of one that was killed
     settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-    machine.start_daemon(layout, controller, DAEMON, _as_postgres([_program("postgres"), "-D", _DATA, *settings]))
+    machine.start_daemon(layout, controller, DAEMON, _as_postgres([program("postgres"), "-D", _DATA, *settings]))
 
 
 def answers(layout: Layout) -> bool:
     """Whether it takes connections."""
     asked = run(
-        machine.entering(layout, layout.controller, [_program("pg_isready"), "-h", HOME, "-U", _USER], "/"),
+        machine.entering(layout, layout.controller, [program("pg_isready"), "-h", HOME, "-U", _USER], "/"),
         check=False,
         timeout_s=10,
     )
@@ -54,14 +54,14 @@ def answers(layout: Layout) -> bool:
 
 def create_database(layout: Layout) -> None:
     """The services' database, when it is not there."""
-    listed = _run(layout, [_program("psql"), "-h", HOME, "-U", _USER, "-Atc", "SELECT datname FROM pg_database", "postgres"])
+    listed = _run(layout, [program("psql"), "-h", HOME, "-U", _USER, "-Atc", "SELECT datname FROM pg_database", "postgres"])
     if _DATABASE not in listed.split():
-        _run(layout, [_program("createdb"), "-h", HOME, "-U", _USER, _DATABASE])
+        _run(layout, [program("createdb"), "-h", HOME, "-U", _USER, _DATABASE])
 
 
 def query(layout: Layout, sql: str) -> list[tuple[str, ...]]:
     """Rows, each column as text."""
-    printed = _run(layout, [_program("psql"), "-h", HOME, "-U", _USER, "-AtF", "\x1f", "-c", sql, _DATABASE])
+    printed = _run(layout, [program("psql"), "-h", HOME, "-U", _USER, "-AtF", "\x1f", "-c", sql, _DATABASE])
     return [tuple(line.split("\x1f")) for line in printed.splitlines()]
 
 
@@ -73,7 +73,7 @@ def _as_postgres(argv: list[str]) -> list[str]:
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *argv]
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Debian keeps each version's programs in a folder of its own."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     if not found:

@@ -14,8 +14,8 @@ DAEMON = "rabbitmq"
 USER = "nova-blockmigrate"
 PORT = 5672
 # Debian's own wrappers in /usr/sbin switch to the user rabbitmq, who cannot write our folders.
-_PROGRAMS = Path("/usr/lib/rabbitmq/bin")
-_LEAN = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"  # no busy waiting: the machine's few cores are for the guests
+PROGRAMS = Path("/usr/lib/rabbitmq/bin")
+LEAN = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"  # no busy waiting: the machine's few cores are for the guests
 
 
 def start(layout: Layout, password: str) -> None:
@@ -29,7 +29,7 @@ def start(layout: Layout, password: str) -> None:
         f"listeners.tcp.1 = 0.0.0.0:{PORT}\ndefault_user = {USER}\ndefault_pass = {password}\nlog.console = true\n"
         "log.console.level = info\n"
     )
-    machine.start_daemon(layout, layout.controller, DAEMON, [str(_PROGRAMS / "rabbitmq-server")], environment(layout))
+    machine.start_daemon(layout, layout.controller, DAEMON, [str(PROGRAMS / "rabbitmq-server")], environment(layout))
 
 
 def environment(layout: Layout) -> dict[str, str]:
@@ -44,9 +44,9 @@ def environment(layout: Layout) -> dict[str, str]:
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
         "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _LEAN,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": LEAN,
         "ERL_EPMD_PORT": "14369",
-        "PATH": f"{_PROGRAMS}:{os.defpath}",
+        "PATH": f"{PROGRAMS}:{os.defpath}",
     }
 
 

@@ -8,8 +8,10 @@ import json
 from typing import Any
 
 import sqlalchemy as sa
+from oslo_db import exception as db_exception
 from sqlalchemy import orm
 
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.db.models import Instance, Port
 from nova_blockmigrate.db.queries import rows
 
@@ -49,8 +51,17 @@ class Filters:
 def search(db: orm.Session, filters: Filters, page: rows.Page) -> list[Instance]:
     """
     :raises exceptions.MarkerNotFound:
+    :raises exceptions.ValidationError: the database does not take a regular expression of the filters: dialects differ.
     """
-    return rows.page(db, Instance, conditions(filters), page, "uuid")
+    try:
+        return rows.page(db, Instance, conditions(filters), page, "uuid")
+    except db_exception.DBConnectionError:
+        raise
+    except db_exception.DBError as error:
+        if filters.name is None and filters.ip is None:
+            raise
+        expressions = " and ".join(repr(text) for text in (filters.name, filters.ip) if text is not None)
+        raise exceptions.ValidationError(detail=f"the database does not understand the regular expression {expressions}") from error
 
 
 def names_by_host(db: orm.Session) -> dict[str, list[tuple[str, str]]]:

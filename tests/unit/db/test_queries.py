@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import threading
 from typing import Any
@@ -10,7 +11,17 @@ import pytest
 
 from nova_blockmigrate import exceptions, objects
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, compute_nodes, instances, migrations, networks, rows, server_tasks, services
+from nova_blockmigrate.db.queries import (
+    actions,
+    compute_nodes,
+    instances,
+    migrations,
+    networks,
+    rows,
+    server_lists,
+    server_tasks,
+    services,
+)
 from nova_blockmigrate.db.queries.migrations import Route, may_start
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -269,3 +280,19 @@ def test_pages_show_each_row_once(descending: bool) -> None:
             rows.page(db, models.Instance, [], rows.Page(marker="nobody"), "uuid")
     assert [row.id for row in seen] == [row.id for row in whole]
     assert len(seen) == 5 and (seen[0].task_state is None) is not descending
+
+
+def test_names_that_differ_in_case_are_different_names() -> None:
+    upper, lower = new_instance(display_name="VM"), new_instance(display_name="vm")
+    with session.reader() as db:
+        assert [row.uuid for row in server_lists.named(db, "VM")] == [upper.uuid]
+        for expression, found in (("^v", lower), ("V", upper)):
+            page = server_lists.search(db, server_lists.Filters(name=expression), rows.Page())
+            assert [row.uuid for row in page] == [found.uuid]
+
+
+def test_regular_expression_that_the_database_does_not_take_is_the_users_error() -> None:
+    new_instance(display_name="vm")
+    with session.reader() as db, contextlib.suppress(exceptions.ValidationError):
+        page = server_lists.search(db, server_lists.Filters(name="(?P<first>v)m"), rows.Page())
+        assert [row.display_name for row in page] == ["vm"]  # those that take it
