@@ -9,6 +9,7 @@ primitives of `native` and never those of the patched standard library: a green 
 from __future__ import annotations
 
 import collections
+import functools
 import os
 import sys
 import types
@@ -144,7 +145,8 @@ class NativeCall:
         requests = self._requests
         if requests is None:
             return function(*args, **kwargs)
-        outcome = _Outcome(lambda: function(*args, **kwargs))
+        work = carrying_context(function)
+        outcome = _Outcome(lambda: work(*args, **kwargs))
 
         def body() -> None:
             outcome.settle()
@@ -232,11 +234,28 @@ def pause(seconds: float) -> None:
         native.time.sleep(seconds)
 
 
+def carrying_context(function: Callable[..., T]) -> Callable[..., T]:
+    """`function`, made to run in another thread: what it logs there names the request that is worked at here."""
+    from oslo_context import context as oslo_context  # (not before eventlet has patched what it keeps contexts in)
+
+    context = oslo_context.get_current()
+    if context is None:
+        return function
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> T:
+        context.update_store()
+        return function(*args, **kwargs)
+
+    return run
+
+
 def spawn(name: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Start `function` in a daemon thread of this mode (green on eventlet); returns the thread."""
+    """Start `function` in a daemon thread of this mode (green on eventlet), for the request that is worked at here; returns the
+    thread."""
     import threading
 
-    thread = threading.Thread(target=function, args=args, name=name, daemon=True)
+    thread = threading.Thread(target=carrying_context(function), args=args, name=name, daemon=True)
     thread.start()
     return thread
 
@@ -244,12 +263,16 @@ def spawn(name: str, function: Callable[..., Any], *args: Any) -> Any:
 class GreenHttpServer:
     """eventlet's HTTP server: each connection in a green thread."""
 
-    KEEPALIVE_S = 75
     STOP_S = 10
     MOST_CONNECTIONS = 1000
 
-    def __init__(self, where: tuple[str, int], app: Any, certificate: str | None, key: str | None) -> None:
-        """`app` is a WSGI application; with a certificate it is served by TLS."""
+    def __init__(
+        self, where: tuple[str, int], app: Any, certificate: str | None, key: str | None, timeout_s: int, threads: int
+    ) -> None:
+        """`app` is a WSGI application; with a certificate it is served by TLS. `timeout_s`: how long clients may be silent.
+        `threads` is for servers on native threads.
+        """
+        self._timeout_s = timeout_s
         self._where, self._app, self._certificate, self._key = where, app, certificate, key
         self._connections: Any = None
         self._accepting: Any = None
@@ -276,7 +299,7 @@ class GreenHttpServer:
             custom_pool=self._connections,
             log=logging.getLogger("eventlet.wsgi"),
             log_output=False,
-            socket_timeout=self.KEEPALIVE_S,
+            socket_timeout=self._timeout_s,
             debug=False,
         )
 

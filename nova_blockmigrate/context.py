@@ -16,6 +16,8 @@ class RequestContext(oslo_context.RequestContext):
         return context
 
 
-def service_context(request_id: str | None = None) -> RequestContext:
+def service_context(request_id: str | None = None, global_request_id: str | None = None) -> RequestContext:
     """The context of what a service does by itself, or goes on doing for an earlier request."""
-    return RequestContext(is_admin=True, roles=["admin"], request_id=request_id, overwrite=False)
+    return RequestContext(
+        is_admin=True, roles=["admin"], request_id=request_id, global_request_id=global_request_id, overwrite=False
+    )

@@ -10,13 +10,12 @@ import time
 from typing import Any
 
 import falcon
-import oslo_middleware
 from oslo_config import cfg
 from oslo_policy import opts as policy_options
 from oslo_policy import policy
 
 from nova_blockmigrate import policies
-from nova_blockmigrate.api import auth, errors, handlers, routes
+from nova_blockmigrate.api import auth, errors, front, handlers, routes
 from nova_blockmigrate.api.request import Deployment
 from nova_blockmigrate.conductor.rpcapi import ConductorAPI
 
@@ -36,7 +35,7 @@ def build(conf: cfg.ConfigOpts, conductor: ConductorAPI | None = None) -> Any:
     app.req_options.strip_url_path_trailing_slash = True
     errors.register(app)
     routes.install(app, deployment, auth.authenticator(conf))
-    return RequestId(oslo_middleware.HTTPProxyToWSGI(auth.wrap(app, conf), conf))
+    return front.around(auth.wrap(app, conf), conf)
 
 
 def enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
@@ -45,12 +44,6 @@ def enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
     made.suppress_default_change_warnings = True
     made.register_defaults(policies.list_rules())
     return made
-
-
-class RequestId(oslo_middleware.RequestId):
-    """Request ids under both names that clients look for."""
-
-    compat_headers = ["x-compute-request-id"]
 
 
 def canonical_path(path: str, collections: frozenset[str]) -> str:

@@ -60,7 +60,8 @@ def begin(
         raise invalid_state(action, instances.get(db, found.uuid), "task_state")
     record(db, request, server, action)
     if arguments is not None:
-        server_tasks.put(db, found.uuid, action, arguments, request.context.request_id)
+        context = request.context
+        server_tasks.put(db, found.uuid, action, arguments, context.request_id, context.global_request_id)
     return found
 
 

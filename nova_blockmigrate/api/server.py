@@ -13,7 +13,6 @@ from nova_blockmigrate.api import application
 from nova_blockmigrate.db import session
 
 LOG = logging.getLogger(__name__)
-_KEEPALIVE_S = 75
 _STOP_S = 10
 
 
@@ -24,7 +23,8 @@ class ApiService:
         session.configure(conf)
         make = concurrency.GreenHttpServer if concurrency.mode() == concurrency.EVENTLET else _ThreadServer
         where = (conf.api.listen, conf.api.listen_port)
-        self._server = make(where, application.build(conf), conf.api.ssl_cert_file, conf.api.ssl_key_file)
+        tls = conf.api.ssl_cert_file, conf.api.ssl_key_file
+        self._server = make(where, application.build(conf), *tls, conf.api.client_timeout, conf.api.threads)
         self._where = f"{conf.api.listen}:{conf.api.listen_port}"
 
     def start(self) -> None:
@@ -47,10 +47,13 @@ class ApiService:
 class _ThreadServer:
     """cheroot, with the same face as `concurrency.GreenHttpServer`."""
 
-    def __init__(self, where: tuple[str, int], app: Any, certificate: str | None, key: str | None) -> None:
+    def __init__(
+        self, where: tuple[str, int], app: Any, certificate: str | None, key: str | None, timeout_s: int, threads: int
+    ) -> None:
         from cheroot import wsgi
 
-        self._server = wsgi.Server(where, app, numthreads=10, max=50, timeout=_KEEPALIVE_S, shutdown_timeout=_STOP_S)
+        self._server = wsgi.Server(where, app, numthreads=threads, max=threads, timeout=timeout_s, shutdown_timeout=_STOP_S)
+        self._server.server_name = self._server.software = "nova-blockmigrate"
         self._server.error_log = _log_error  # type: ignore[method-assign]
         if certificate:
             from cheroot.ssl.builtin import BuiltinSSLAdapter

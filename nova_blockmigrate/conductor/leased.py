@@ -120,7 +120,7 @@ class LeasedMigration:
         return checking.plan_of(migration, server_of(instance), migration.dest_compute or "")
 
     def context(self, migration: models.Migration) -> RequestContext:
-        return service_context(migration.request_id)
+        return service_context(migration.request_id, migration.global_request_id)
 
 
 def label(migration: models.Migration) -> str:

@@ -66,7 +66,9 @@ class ServerRunner:
     def _run(self, server_uuid: str) -> None:
         try:
             while (task := self._task(server_uuid)) is not None:
-                session.retried(self._tasks.do)(service_context(task.request_id), server_uuid, task.action, task.arguments)
+                context = service_context(task.request_id, task.global_request_id)
+                context.update_store()  # of the task before, perhaps
+                session.retried(self._tasks.do)(context, server_uuid, task.action, task.arguments)
         except hosts.Stopping:
             LOG.info("[server %s] left to another conductor: this one stops", server_uuid)
         except Exception:  # the border of a task: it is taken up again when the lease has run out

@@ -20,6 +20,13 @@ OPTIONS = {
         ),
         cfg.IntOpt("max_limit", default=1000, min=1, help="Most items that one list request returns."),
         cfg.IntOpt("max_request_body_size", default=114688, min=1024, help="Largest request body, in bytes."),
+        cfg.IntOpt(
+            "client_timeout",
+            default=60,
+            min=1,
+            help="Seconds that a client may be silent, in the middle of a request or between two of one connection.",
+        ),
+        cfg.IntOpt("threads", default=32, min=1, help="Requests answered at a time, where services run on native threads."),
         cfg.StrOpt("ssl_cert_file", help="Certificate to serve TLS with; empty for plain HTTP."),
         cfg.StrOpt("ssl_key_file", help="Key of `ssl_cert_file`."),
     ]

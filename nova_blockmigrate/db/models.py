@@ -317,6 +317,8 @@ class ServerTask(Base, Timestamps):
     action: orm.Mapped[str]
     arguments: orm.Mapped[dict[str, Any]] = orm.mapped_column(default=dict)
     request_id: orm.Mapped[str]
+    global_request_id: orm.Mapped[str | None]
+    """The id that another service gave the request, if one did."""
     owner: orm.Mapped[str | None]
     """Conductor that does it, until the lease expires."""
     lease_expires_at: orm.Mapped[datetime.datetime | None]
@@ -403,6 +405,7 @@ class Migration(Base, Timestamps):
     disk_remaining: orm.Mapped[int | None] = orm.mapped_column(sa.BigInteger)
 
     request_id: orm.Mapped[str]
+    global_request_id: orm.Mapped[str | None]
     requested_host: orm.Mapped[str | None]
     attempts: orm.Mapped[dict[str, Any] | None]
     """Hosts that were tried before the present one, when the conductor chose them, and why each failed."""

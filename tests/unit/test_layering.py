@@ -37,6 +37,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "conductor": (*PLUMBING, "rpc", "db", "compute.rpcapi", "volume", "network.backend"),
     "api": (*PLUMBING, "rpc", "db", "policies", "conductor.rpcapi", "compute.rpcapi", "network.backend"),
     "cmd": (*PLUMBING, "rpc", "db", "policies", "compute", "conductor", "api", "virt", "image", "network", "volume"),
+    "wsgi": (*PLUMBING, "db", "api"),
 }
 """What each part may import, besides itself. compute reports to the conductor through its rpcapi, and only through
 that. The conductor asks volume backends who may use what; how a host connects is virt's."""

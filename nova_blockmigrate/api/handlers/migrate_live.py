@@ -71,6 +71,7 @@ def _accept(db: orm.Session, request: Request, server: Instance, target: _Target
         dest_compute=target.host,
         block_migration=target.block_migration,
         request_id=request.context.request_id,
+        global_request_id=request.context.global_request_id,
         user_id=request.context.user_id or "",
         project_id=request.context.project_id or "",
     )

@@ -215,7 +215,8 @@ def _insert(
             security_groups.bind(db, [port.id], group.id)
     db.refresh(server)
     record(db, request, server, "create")
-    server_tasks.put(db, server.uuid, "build", {}, request.context.request_id)
+    context = request.context
+    server_tasks.put(db, server.uuid, "build", {}, context.request_id, context.global_request_id)
     return server
 
 

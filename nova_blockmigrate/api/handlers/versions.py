@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nova_blockmigrate.api import microversions
-from nova_blockmigrate.api.request import Request, Response
+from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import route
 
 _UPDATED = "2013-07-23T11:33:21Z"
@@ -31,9 +31,3 @@ def index(request: Request) -> dict[str, Any]:
 def show(request: Request) -> dict[str, Any]:
     media_types = [{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}]
     return {"version": _version(request) | {"media-types": media_types}}
-
-
-@route("GET", "/healthcheck", authenticated=False, prefix="")
-def healthcheck(request: Request) -> Response:
-    """For load balancers: this process answers."""
-    return Response({"status": "OK"})

@@ -15,10 +15,17 @@ from nova_blockmigrate.db.models import ServerTask
 from nova_blockmigrate.db.queries import rows
 
 
-def put(db: orm.Session, instance_uuid: str, action: str, arguments: dict[str, Any], request_id: str) -> ServerTask:
+def put(
+    db: orm.Session,
+    instance_uuid: str,
+    action: str,
+    arguments: dict[str, Any],
+    request_id: str,
+    global_request_id: str | None = None,
+) -> ServerTask:
     """Give a server its task. One that it has is replaced; who works at that one finds this one afterwards."""
     found = find(db, instance_uuid)
-    values = {"action": action, "arguments": arguments, "request_id": request_id}
+    values = {"action": action, "arguments": arguments, "request_id": request_id, "global_request_id": global_request_id}
     if found is not None:
         return rows.assign(db, found, values)
     return rows.add(db, ServerTask(instance_uuid=instance_uuid, **values))
