@@ -53,6 +53,13 @@ def setup(mode: str) -> None:
         backend.init_backend(backend.BackendType.THREADING)
 
 
+def follow(patched: bool) -> None:
+    """Live in a process that somebody else has set up, on eventlet (`patched`) or on native threads. Call in its main thread."""
+    global _mode, _green_thread
+    _mode = EVENTLET if patched else THREADING
+    _green_thread = native.threading.get_ident() if patched else None
+
+
 def chosen_mode(argv: list[str]) -> str:
     """The mode that the environment or the configuration files name; read before anything else is imported.
 

@@ -36,6 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "compute": (*PLUMBING, "rpc", "virt", "conductor.rpcapi", "network.backend"),
     "conductor": (*PLUMBING, "rpc", "db", "compute.rpcapi", "volume", "network.backend"),
     "api": (*PLUMBING, "rpc", "db", "policies", "conductor.rpcapi", "compute.rpcapi", "network.backend"),
+    "nova_driver": (*PLUMBING, "compute.ledger", "compute.transfers", "compute.watcher", "virt", "image"),
     "cmd": (*PLUMBING, "rpc", "db", "policies", "compute", "conductor", "api", "virt", "image", "network", "volume"),
     "wsgi": (*PLUMBING, "db", "api"),
 }

@@ -12,6 +12,7 @@ from labkit.errors import LabError, StepFailed
 from labkit.fabric import NETWORKS
 from labkit.lab import NOVA, Lab
 from labkit.layout import CONTROLLER, state_folder
+from labkit.nova import DRIVERS
 from labkit.progress import Progress, tail
 from labkit.services import Options
 
@@ -28,11 +29,18 @@ def up(lab: Lab, arguments: list[str]) -> int:
     parser.add_argument("--keystone", action="store_true", help="a real Keystone says who is who, instead of the token file")
     parser.add_argument("--neutron", action="store_true", help="a real Neutron has the networks (and Keystone says who is who)")
     parser.add_argument("--glance", action="store_true", help="a real Glance has the images (and Keystone says who is who)")
+    parser.add_argument("--openstack", action="store_true", help="an unmodified OpenStack with Nova, instead of our services")
+    parser.add_argument("--driver", choices=sorted(DRIVERS), default="ours", help="the compute driver of that Nova")
     parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args(arguments)
+    given.nova = given.driver if given.openstack else ""
+    if given.nova:
+        given.neutron = given.glance = True
+        given.database = "postgresql"
+        given.concurrency = given.concurrency or "threading"
     given.keystone |= given.neutron or given.glance
     progress = Progress(given.quiet)
-    names = ("concurrency", "database", "keystone", "neutron", "glance")
+    names = ("concurrency", "database", "keystone", "neutron", "glance", "nova")
     chosen = {name: value for name in names if (value := getattr(given, name))}
     lab.up(hosts=given.hosts, with_services=not given.no_services, options=Options(**chosen) if chosen else None, progress=progress)
     progress.finish(f"laboratory {lab.layout.id} is up")

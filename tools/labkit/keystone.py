@@ -11,15 +11,18 @@ from labkit.layout import API_PORT, CONTROLLER, Layout
 
 DAEMON = "keystone"
 PORT = 5000
-NETWORK_PORT, IMAGE_PORT = 9696, 9292
+NETWORK_PORT, IMAGE_PORT, PLACEMENT_PORT = 9696, 9292, 8778
 REGION = "laboratory"
 SERVICE_USER, NEUTRON_USER, GLANCE_USER = "nova-blockmigrate", "neutron", "glance"
+NOVA_USER, PLACEMENT_USER = "nova", "placement"
 _TOKEN_LIFE_S = 86400
 # user -> (project, roles); all have the laboratory's password
 USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     SERVICE_USER: ("service", ("admin", "service")),
     NEUTRON_USER: ("service", ("admin", "service")),
     GLANCE_USER: ("service", ("admin", "service")),
+    NOVA_USER: ("service", ("admin", "service")),
+    PLACEMENT_USER: ("service", ("admin", "service")),
     "manager": ("demo", ("manager",)),
     "member": ("demo", ("member",)),
     "reader": ("demo", ("reader",)),
@@ -30,6 +33,7 @@ _SERVICES = (
     ("network", "neutron", f"http://{CONTROLLER}:{NETWORK_PORT}"),
 )
 _GLANCE = ("image", "glance", f"http://{CONTROLLER}:{IMAGE_PORT}")
+_PLACEMENT = ("placement", "placement", f"http://{CONTROLLER}:{PLACEMENT_PORT}")
 _EMBEDDED_IMAGES = ("image", "embedded-images", f"http://{CONTROLLER}:{API_PORT}")
 """The product serves its own images as Glance does."""
 
@@ -82,7 +86,7 @@ def answers(layout: Layout) -> bool:
     return rest.answers(layout, PORT, "/v3")
 
 
-def populate(layout: Layout, password: str, glance: bool = False) -> None:
+def populate(layout: Layout, password: str, glance: bool = False, placement: bool = False) -> None:
     """Projects, users with their roles, services and their endpoints, each when it is not there yet."""
     token = issue_token(layout, password)
 
@@ -102,7 +106,8 @@ def populate(layout: Layout, password: str, glance: bool = False) -> None:
         for role in roles:
             path = f"/v3/projects/{project_id}/users/{user_id}/roles/{ensure('roles', name=role)}"
             rest.ask(layout, PORT, "PUT", path, token=token)
-    for kind, name, url in (*_SERVICES, _GLANCE if glance else _EMBEDDED_IMAGES):
+    images = _GLANCE if glance else _EMBEDDED_IMAGES
+    for kind, name, url in (*_SERVICES, images, *([_PLACEMENT] if placement else [])):
         service_id = ensure("services", name=name, type=kind)
         ensure("endpoints", service_id=service_id, interface="public", region_id=REGION, url=url)
 

@@ -23,6 +23,8 @@ from labkit import (
     machine,
     mountpoints,
     neutron,
+    nova,
+    nova_venv,
     openstack_venv,
     packages,
     postgres,
@@ -87,7 +89,9 @@ class Lab:
             image = self._gather(progress, with_services)
             self._build_machines(progress)
             self._start_hosts(progress)
-            if with_services:
+            if with_services and self._record.options.nova:
+                self._start_nova(progress, image)
+            elif with_services:
                 self._start_services(progress, image)
             else:
                 self._wait_for_broker(progress)
@@ -111,18 +115,25 @@ class Lab:
 
     def _gather(self, progress: Progress, with_services: bool) -> Path:
         with progress.step("Debian packages"):
-            packages.ensure_packages(postgres.PACKAGES if self._record.options.own_postgresql else ())
+            packages.ensure_packages(self._further_packages())
         if with_services:
             with progress.step("virtual environment"):
                 packages.ensure_venv()
         if with_services and self._record.options.keystone:
             with progress.step("virtual environment of OpenStack"):
                 openstack_venv.ensure_venv()
+        if with_services and self._record.options.nova:
+            with progress.step("virtual environment of Nova"):
+                nova_venv.ensure_venv()
         with progress.step("guest image"):
             image = guest_image.ensure_image()
             for folder in (self.layout.logs, self.layout.run, self.layout.images):
                 folder.mkdir(exist_ok=True)
             return image
+
+    def _further_packages(self) -> tuple[str, ...]:
+        options = self._record.options
+        return (*(postgres.PACKAGES if options.own_postgresql else ()), *(nova.PACKAGES if options.nova else ()))
 
     def _build_machines(self, progress: Progress) -> None:
         layout = self.layout
@@ -204,7 +215,7 @@ class Lab:
                 keystone.start(layout, password)
         self._wait(progress, "Keystone answers", controller, keystone.DAEMON, lambda: keystone.answers(layout), 60)
         with progress.step("projects, users, services"):
-            keystone.populate(layout, password, self._record.options.glance)
+            keystone.populate(layout, password, self._record.options.glance, bool(self._record.options.nova))
             seed.create_keystone_credentials(layout, password)
         if self._record.options.glance:
             self._start_glance(progress, image)
@@ -232,6 +243,28 @@ class Lab:
         self._wait(progress, "Glance answers", controller, glance.DAEMON, lambda: glance.answers(layout), 60)
         with progress.step("Glance's image"):
             glance.ensure_image(layout, seed.token_of(layout), seed.IMAGE, image)
+
+    def _start_nova(self, progress: Progress, image: Path) -> None:
+        """A real OpenStack in place of our services: its Nova is as its makers released it, whatever driver it uses."""
+        layout, controller, options = self.layout, self.layout.controller, self._record.options
+        self._start_postgresql(progress)
+        self._wait_for_broker(progress)
+        self._start_openstack(progress, image)
+        with progress.step("Nova's and placement's databases"):
+            nova.make_tables(layout, self._record.password, options.nova, options.concurrency)
+        for each in layout.machines:
+            for name in nova.daemons_of(each):
+                if not machine.daemon_runs(layout, each, name):
+                    nova.start(layout, each, name, self._record.password, options.nova, options.concurrency)
+        self._wait(progress, "placement answers", controller, nova.PLACEMENT, lambda: nova.placement_answers(layout), 90)
+        self._wait(progress, "Nova's API answers", controller, nova.API, lambda: nova.api_answers(layout), 120)
+        token = seed.token_of(layout)
+        for host in layout.hosts:
+            up = functools.partial(lambda name: (name, nova.COMPUTE) in nova.services_up(layout, token), host.name)
+            self._wait(progress, f"{nova.COMPUTE} of {host.name} reports", host, nova.COMPUTE, up, 120)
+        with progress.step("cell, flavors"):
+            nova.discover_hosts(layout)
+            nova.ensure_flavors(layout, token)
 
     def _wait_for_services(self, progress: Progress) -> None:
         token = seed.token_of(self.layout)
@@ -340,7 +373,10 @@ class Lab:
             tgt.start(self.layout)
         elif service == libvirt_host.DAEMON and not each.is_controller:
             libvirt_host.start(self.layout, each)
-        elif service in services.of(each):
+        elif self._record.options.nova and service in nova.daemons_of(each):
+            options = self._record.options
+            nova.start(self.layout, each, service, self._record.password, options.nova, options.concurrency)
+        elif not self._record.options.nova and service in services.of(each):
             services.start(self.layout, each, service, self._record.options)
         elif service == keystone.DAEMON and each.is_controller and self._record.options.keystone:
             keystone.start(self.layout, self._record.password)
@@ -395,12 +431,13 @@ class Lab:
         if not record.with_services:
             return (rabbitmq.DAEMON, tgt.DAEMON) if each.is_controller else (libvirt_host.DAEMON,)
         network = neutron.daemons_of(each) if record.options.neutron else ()
+        compute = nova.daemons_of(each) if record.options.nova else services.of(each)
         if not each.is_controller:
-            return (libvirt_host.DAEMON, *network, *services.of(each))
+            return (libvirt_host.DAEMON, *network, *compute)
         database = (postgres.DAEMON,) if record.options.own_postgresql else ()
         identity = (keystone.DAEMON,) if record.options.keystone else ()
         images = (glance.DAEMON,) if record.options.glance else ()
-        return (rabbitmq.DAEMON, tgt.DAEMON, *database, *identity, *images, *network, *services.of(each))
+        return (rabbitmq.DAEMON, tgt.DAEMON, *database, *identity, *images, *network, *compute)
 
 
 # The client says at length that it is deprecated, and its libraries likewise.

@@ -18,7 +18,6 @@ HOME = "/var/lib/postgresql"
 """The package's folder, which each of our machines has for itself."""
 _DATA = f"{HOME}/laboratory"
 _DATABASE = _USER = "nova_blockmigrate"
-URL = f"postgresql+psycopg2://{_USER}@controller:{PORT}/{_DATABASE}"
 _SETTINGS = {
     "listen_addresses": "0.0.0.0",
     "port": PORT,
@@ -52,16 +51,20 @@ def answers(layout: Layout) -> bool:
     return asked.returncode == 0
 
 
-def create_database(layout: Layout) -> None:
-    """The services' database, when it is not there."""
+def url_of(database: str = _DATABASE) -> str:
+    return f"postgresql+psycopg2://{_USER}@controller:{PORT}/{database}"
+
+
+def create_database(layout: Layout, name: str = _DATABASE) -> None:
+    """The services' database, or another one, when it is not there."""
     listed = _run(layout, [program("psql"), "-h", HOME, "-U", _USER, "-Atc", "SELECT datname FROM pg_database", "postgres"])
-    if _DATABASE not in listed.split():
-        _run(layout, [program("createdb"), "-h", HOME, "-U", _USER, _DATABASE])
+    if name not in listed.split():
+        _run(layout, [program("createdb"), "-h", HOME, "-U", _USER, name])
 
 
-def query(layout: Layout, sql: str) -> list[tuple[str, ...]]:
+def query(layout: Layout, sql: str, database: str = _DATABASE) -> list[tuple[str, ...]]:
     """Rows, each column as text."""
-    printed = _run(layout, [program("psql"), "-h", HOME, "-U", _USER, "-AtF", "\x1f", "-c", sql, _DATABASE])
+    printed = _run(layout, [program("psql"), "-h", HOME, "-U", _USER, "-AtF", "\x1f", "-c", sql, database])
     return [tuple(line.split("\x1f")) for line in printed.splitlines()]
 
 

@@ -29,6 +29,8 @@ class Options:
     """Neutron has the networks; needs Keystone."""
     glance: bool = False
     """Glance has the images; needs Keystone."""
+    nova: str = ""
+    """An unmodified Nova instead of our services, with the driver of this name (see `nova.DRIVERS`); needs all of the above."""
 
     @property
     def own_postgresql(self) -> bool:
@@ -37,7 +39,7 @@ class Options:
     @property
     def database_url(self) -> str:
         if self.own_postgresql:
-            return postgres.URL
+            return postgres.url_of()
         return self.database or f"sqlite:///{PRODUCT_STATE}/nova-blockmigrate.sqlite"
 
 

@@ -23,7 +23,13 @@ OPEN_TIMEOUT_S = 10.0
 
 _LOST_CODES = {libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_AUTH_FAILED}
 _LOST_WORDS = ("client socket is closed", "connection closed", "end of file while reading", "cannot recv data", "cannot write data")
-_loop: list[Task] = []
+_loop: list[Task | None] = []
+
+
+def share_event_loop() -> None:
+    """This process has an event loop of libvirt's already, which somebody else runs. Before the first connection."""
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    _loop.append(None)
 
 
 def start_event_loop() -> None:

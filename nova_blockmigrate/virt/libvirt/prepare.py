@@ -141,13 +141,24 @@ def release(site: Site, plan: MigrationPlan, source: Host) -> tuple[str, ...]:
 
     :raises UnsafeRemoval: the guest runs here, or may have no other copy, or libvirt cannot say.
     """
-    _refuse_the_only_copy(site.host, source, plan)
-    settle.destroy_copy(site.host, plan.server.uuid)
+    discard_copy(site.host, source, plan)
     return unmake(site)
 
 
-def _refuse_the_only_copy(host: Host, source: Host, plan: MigrationPlan) -> None:
-    """A copy that is complete may be all there is of the guest, whoever says that it stayed: its source's libvirt is asked."""
+def discard_copy(host: Host, source: Host, plan: MigrationPlan) -> None:
+    """Remove the domain of a guest that did not come.
+
+    :raises UnsafeRemoval: as `refuse_the_only_copy`.
+    """
+    refuse_the_only_copy(host, source, plan)
+    settle.destroy_copy(host, plan.server.uuid)
+
+
+def refuse_the_only_copy(host: Host, source: Host, plan: MigrationPlan) -> None:
+    """A copy that is complete may be all there is of the guest, whoever says that it stayed: its source's libvirt is asked.
+
+    :raises UnsafeRemoval: the guest runs here, or may have no other copy, or libvirt cannot say.
+    """
     here = observe(host, plan.server.uuid, is_destination=True)
     name = f"the files of {plan.server.uuid}"
     if here.copy in (Copy.RUNNING, Copy.UNREACHABLE):

@@ -24,16 +24,18 @@ class QemuProcess:
 
     @classmethod
     def find(cls, domain_name: str, uuid: str, run_directory: str = RUN_DIRECTORY) -> QemuProcess | None:
-        """The running QEMU of a domain, or None when there is none (or libvirt keeps its file elsewhere)."""
+        """The running QEMU of a domain; None when there is none, or libvirt keeps its file elsewhere, or this process may not
+        send signals to it."""
         try:
             pid = int(Path(run_directory, f"{domain_name}.pid").read_text())
             descriptor = os.pidfd_open(pid)
-        except (FileNotFoundError, ProcessLookupError, ValueError):
+        except (FileNotFoundError, PermissionError, ProcessLookupError, ValueError):
             return None
         try:
             if uuid.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():  # the file may be of an earlier run
+                signal.pidfd_send_signal(descriptor, 0)
                 return cls(pid, descriptor)
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
             pass
         os.close(descriptor)
         return None

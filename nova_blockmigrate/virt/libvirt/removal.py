@@ -32,12 +32,7 @@ def clean_source(site: Site, destination: Host, plan: MigrationPlan, guest: Gues
     :raises UnsafeRemoval: it is here still, or the destination's libvirt does not say that it is there.
     """
     source = site.host
-    here = wait_until_gone(source, plan.server.uuid)
-    if here.copy not in _GONE:
-        raise UnsafeRemoval(name=f"the disks of {plan.server.uuid}", host=source.name, reason=here.detail)
-    there = observe(destination, plan.server.uuid, is_destination=True)
-    if there.copy in _NOT_THERE:
-        raise UnsafeRemoval(name=f"the disks of {plan.server.uuid}", host=source.name, reason=f"not safe elsewhere: {there.detail}")
+    refuse_unless_moved(source, destination, plan)
     reached("clean.proved")
     Guest(source, plan.server.uuid, plan.server.domain_name).undefine()
     reached("clean.undefined")
@@ -50,6 +45,19 @@ def clean_source(site: Site, destination: Host, plan: MigrationPlan, guest: Gues
         *left,
         *(f"{path} stays on {source.name}, though the guest has left: nova-blockmigrate did not make it" for path in stale),
     )
+
+
+def refuse_unless_moved(source: Host, destination: Host, plan: MigrationPlan) -> None:
+    """Before anything of a guest is deleted that has moved away.
+
+    :raises UnsafeRemoval: it is here still, or the destination's libvirt does not say that it is there.
+    """
+    here = wait_until_gone(source, plan.server.uuid)
+    if here.copy not in _GONE:
+        raise UnsafeRemoval(name=f"the disks of {plan.server.uuid}", host=source.name, reason=here.detail)
+    there = observe(destination, plan.server.uuid, is_destination=True)
+    if there.copy in _NOT_THERE:
+        raise UnsafeRemoval(name=f"the disks of {plan.server.uuid}", host=source.name, reason=f"not safe elsewhere: {there.detail}")
 
 
 def wait_until_gone(host: Host, uuid: str, limit_s: float = LIBVIRT_DONE_LIMIT_S) -> Observation:

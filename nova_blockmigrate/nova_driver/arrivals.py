@@ -1,0 +1,155 @@
+"""The destination's part: what is on its way here is remembered, and a switch whose source died in it is completed here.
+
+The watching itself is the compute service's (`compute.watcher`); here are the records that it works from, and what it asks of
+a driver.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+from oslo_log import log
+
+from nova_blockmigrate import concurrency
+from nova_blockmigrate.compute.ledger import HostRecord, Records
+from nova_blockmigrate.compute.watcher import GUEST, LOOK_INTERVAL_S, ArrivalWatcher
+from nova_blockmigrate.exceptions import UnsafeRemoval
+from nova_blockmigrate.objects import (
+    Copy,
+    GuestDescription,
+    MigrationPlan,
+    Observation,
+    TransferOutcome,
+    to_primitive,
+)
+from nova_blockmigrate.virt.driver import Journal
+from nova_blockmigrate.virt.libvirt import arrival, prepare
+from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.observe import observe
+from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY
+
+LOG = log.getLogger(__name__)
+
+DESTINATION, SOURCE_URI = "destination", "source_uri"
+RECONCILE_EVERY_S = 30.0
+
+EndOf = Callable[[MigrationPlan], str | None]
+"""How a migration ended, as Nova's database says: "arrived" when the server is here, "gone" when it is not and nothing of it is
+under way; None while it is not over, or nobody answers."""
+ARRIVED, GONE = "arrived", "gone"
+
+
+class Arrivals:
+    """All guests that are on their way to this host. Serves `compute.watcher` as its driver."""
+
+    def __init__(self, host: Host, records: Records) -> None:
+        self._host, self._records = host, records
+        self._watcher = ArrivalWatcher(self, records)  # type: ignore[arg-type]  # it asks for these two methods only
+
+    # --- what is on its way -----------------------------------------------------------------------------------------
+
+    def expect(self, plan: MigrationPlan, guest: GuestDescription, source_uri: str, directory: str) -> None:
+        """On disk before anything of the guest is here. What an earlier try left is removed."""
+        self._clear_earlier(plan, directory)
+        record = self._records.open(plan, DESTINATION)
+        record.keep(SOURCE_URI, source_uri)
+        if not os.path.exists(directory):
+            with record.entry(DIRECTORY, directory):
+                pass  # Nova makes it
+        record.keep(GUEST, to_primitive(guest))
+
+    def forget(self, server_uuid: str) -> None:
+        """The guest is here to stay, or will not come and nothing of it is left."""
+        for plan in self._plans_of(server_uuid):
+            self._records.close(plan.migration_uuid)
+
+    def refuse_the_only_copy(self, server_uuid: str) -> None:
+        """Before anything of a guest is removed here that did not come.
+
+        :raises UnsafeRemoval: it runs here, or may have no other copy, or libvirt cannot say.
+        """
+        for plan in self._plans_of(server_uuid):
+            source = self._source(plan)
+            try:
+                concurrency.run_native(prepare.refuse_the_only_copy, self._host, source, plan)
+            finally:
+                source.close()
+
+    def _plans_of(self, server_uuid: str) -> list[MigrationPlan]:
+        return [plan for plan in self._records.plans(DESTINATION) if plan.server.uuid == server_uuid]
+
+    def _clear_earlier(self, plan: MigrationPlan, directory: str) -> None:
+        for earlier in self._plans_of(plan.server.uuid):
+            if earlier.migration_uuid != plan.migration_uuid:
+                LOG.warning("%s an earlier try left something here", plan.label)
+                self.unmake(earlier)
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def watch(self, end_of: EndOf) -> None:
+        """Look after them for ever; in a thread of its own."""
+        since_s = 0.0
+        while True:
+            concurrency.pause(LOOK_INTERVAL_S)
+            since_s += LOOK_INTERVAL_S
+            try:
+                self._watcher.look()
+                if since_s >= RECONCILE_EVERY_S:
+                    since_s = 0.0
+                    self.reconcile(end_of)
+            except Exception:  # the border of a thread that must not end
+                LOG.exception("Guests on their way here could not be looked after")
+
+    def reconcile(self, end_of: EndOf) -> None:
+        """Whose end nobody told us: the roll back's message was lost, or this service was away."""
+        for plan in self._records.plans(DESTINATION):
+            match end_of(plan):
+                case "arrived":
+                    self._records.close(plan.migration_uuid)
+                case "gone":
+                    try:
+                        self.unmake(plan)
+                    except UnsafeRemoval as error:
+                        LOG.error("%s %s", plan.label, error)
+
+    def unmake(self, plan: MigrationPlan) -> None:
+        """Remove what a guest left here that did not come, as far as the record lists it.
+
+        :raises UnsafeRemoval: it runs here, or may have no other copy.
+        """
+        record = self._records.get(plan.migration_uuid)
+        if record is None:
+            return
+        source = self._source(plan)
+        try:
+            concurrency.run_native(prepare.discard_copy, self._host, source, plan)
+        finally:
+            source.close()
+        for artefact in record.artefacts():
+            if artefact.kind == DIRECTORY:
+                shutil.rmtree(artefact.name, ignore_errors=True)
+                LOG.warning("%s %s was left here and is removed", plan.label, artefact.name)
+        self._records.close(plan.migration_uuid)
+
+    # --- for compute.watcher ------------------------------------------------------------------------------------------
+
+    def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
+        return observe(self._host, server_uuid, is_destination=True)
+
+    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+        source = self._source(plan)
+        try:
+            return arrival.complete(self._host, source, plan.server.uuid, was_paused, source_is_dead)
+        finally:
+            source.close()
+
+    def _source(self, plan: MigrationPlan) -> Host:
+        record: HostRecord | None = self._records.get(plan.migration_uuid)
+        return Host(record.kept(SOURCE_URI) if record else "", plan.source_host)
+
+    def is_here(self, server_uuid: str) -> bool:
+        """Whether a copy runs here, or is complete."""
+        seen = concurrency.run_native(self.observe, server_uuid, None)
+        return seen.copy not in (Copy.ABSENT, Copy.INCOMING)

@@ -1,0 +1,64 @@
+"""What is needed of Nova: every name of its that is used here, and what its parameters are called. Pure.
+
+Looked at once, when the driver is loaded. Whatever differs is told, and the service does not start: guesses move no guests.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+SUPPORTED = ("34",)
+"""Major versions of Nova that this was shown to work with."""
+
+_LIVE = "context instance dest post_method recover_method block_migration migrate_data"
+DRIVER: Mapping[str, str] = {
+    "init_host": "host",
+    "process_instances_at_startup": "context instances",
+    "get_instance_disk_info": "instance block_device_info",
+    "pre_live_migration": "context instance block_device_info network_info disk_info migrate_data",
+    "rollback_live_migration_at_destination": "context instance network_info block_device_info destroy_disks migrate_data",
+    "post_live_migration_at_destination": "context instance network_info block_migration block_device_info",
+    "live_migration_abort": "instance",
+    "live_migration_force_complete": "instance",
+    "cleanup": "context instance network_info block_device_info destroy_disks migrate_data destroy_vifs destroy_secrets",
+    "_live_migration": _LIVE,
+    "_live_migration_operation": "context instance dest block_migration migrate_data guest device_names",
+    "_live_migration_copy_disk_paths": "context instance guest",
+    "_live_migration_uri": "dest",
+}
+"""Methods of Nova's libvirt driver, with their parameters."""
+
+MANAGER: Mapping[str, str] = {
+    "_post_live_migration_update_host": "ctxt instance dest block_migration migrate_data source_bdms",
+    "_rollback_live_migration": "context instance dest migrate_data migration_status source_bdms pre_live_migration",
+    "_live_migration_cleanup_flags": "migrate_data migr_ctxt",
+    "_delete_allocation_after_move": "context instance migration",
+    "_sync_instance_power_state": "context db_instance vm_power_state use_slave",
+}
+"""Methods of Nova's compute manager."""
+
+
+def problem_of_version(version: str) -> str:
+    """Why a version of Nova is refused; empty when it is not."""
+    if version.split(".")[0] in SUPPORTED:
+        return ""
+    return (
+        f"this is Nova {version}, and this driver was shown to work with Nova {', '.join(SUPPORTED)} only. To do: install a "
+        "nova-blockmigrate for this Nova, or set compute_driver = libvirt.LibvirtDriver"
+    )
+
+
+def problems(owner: Any, methods: Mapping[str, str]) -> list[str]:
+    """What is not as it is needed, in words."""
+    return [words for name, parameters in methods.items() if (words := _problem(owner, name, parameters.split()))]
+
+
+def _problem(owner: Any, name: str, wanted: list[str]) -> str:
+    method = inspect.getattr_static(owner, name, None)
+    if method is None:
+        return f"{owner.__name__}.{name} is missing"
+    function = inspect.unwrap(method.__func__ if isinstance(method, staticmethod | classmethod) else method)
+    found = [each for each in inspect.signature(function).parameters if each not in ("self", "cls")]
+    return "" if found == wanted else f"{owner.__name__}.{name} takes ({', '.join(found)}), not ({', '.join(wanted)})"

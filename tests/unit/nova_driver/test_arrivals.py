@@ -1,0 +1,110 @@
+"""What is on its way to a host is on disk before anything of it is made, and goes when it has come, or never will."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.exceptions import UnsafeRemoval
+from nova_blockmigrate.nova_driver import arrivals
+from nova_blockmigrate.nova_driver.arrivals import Arrivals
+from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, Server
+from nova_blockmigrate.virt.libvirt.host import Host
+
+SERVER = Server("s", "instance-1", "vm", 64, 1, 1, None)
+PLAN = MigrationPlan(1, "m1", SERVER, "a", "b", True)
+NEXT = MigrationPlan(2, "m2", SERVER, "a", "b", True)
+GUEST = GuestDescription("s", "instance-1", PowerState.RUNNING, 64, 1, (), True, "")
+
+
+class Discarding:
+    """Stands in for the removal of the domain, and its refusals."""
+
+    def __init__(self) -> None:
+        self.discarded: list[str] = []
+        self.error: Exception | None = None
+
+    def __call__(self, host: Host, source: Host, plan: MigrationPlan) -> None:
+        if self.error is not None:
+            raise self.error
+        self.discarded.append(f"{plan.migration_uuid} from {source.uri}")
+
+
+@pytest.fixture
+def discarding(monkeypatch: pytest.MonkeyPatch) -> Discarding:
+    discarding = Discarding()
+    monkeypatch.setattr(arrivals.prepare, "discard_copy", discarding)
+    monkeypatch.setattr(arrivals.prepare, "refuse_the_only_copy", discarding)
+    return discarding
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "instances/s"
+
+
+def service(folder: pathlib.Path) -> Arrivals:
+    return Arrivals(Host("qemu:///system", "b"), Records(folder / "records"))
+
+
+def expect(one: Arrivals, plan: MigrationPlan, directory: pathlib.Path) -> None:
+    one.expect(plan, GUEST, "qemu+tcp://a/system", str(directory))
+    directory.mkdir(parents=True)
+    (directory / "disk").touch()
+
+
+def test_restarted_service_removes_what_never_came(discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    expect(service(tmp_path), PLAN, directory)
+
+    again = service(tmp_path)
+    again.reconcile(lambda plan: "gone")
+
+    assert not directory.exists()
+    assert discarding.discarded == ["m1 from qemu+tcp://a/system"]
+    again.reconcile(lambda plan: pytest.fail("it is still known"))
+
+
+def test_what_has_come_is_kept(discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    one.reconcile(lambda plan: "arrived")
+    assert (directory / "disk").exists()
+    assert discarding.discarded == []
+
+
+def test_what_is_not_over_is_left_alone(discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    one.reconcile(lambda plan: None)
+    assert (directory / "disk").exists()
+
+
+def test_what_may_be_the_only_copy_is_never_removed(
+    discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    discarding.error = UnsafeRemoval(name="files", host="b", reason="it runs")
+    one.reconcile(lambda plan: "gone")
+    assert (directory / "disk").exists()
+    with pytest.raises(UnsafeRemoval):
+        one.refuse_the_only_copy("s")
+
+
+def test_next_try_finds_no_debris_of_the_last(discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    expect(one, NEXT, directory)  # makes the directory, as Nova does, which refuses one that is there
+    assert [plan.migration_uuid for plan in Records(tmp_path / "records").plans("destination")] == ["m2"]
+
+
+def test_directory_that_somebody_else_made_is_not_removed(
+    discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    directory.mkdir(parents=True)
+    one = service(tmp_path)
+    one.expect(PLAN, GUEST, "qemu+tcp://a/system", str(directory))
+    one.reconcile(lambda plan: "gone")
+    assert directory.exists()
