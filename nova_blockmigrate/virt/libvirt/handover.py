@@ -34,6 +34,7 @@ class Fence(enum.Enum):
     WORD = "it is dead or dying; libvirt's word says how it ended"
     RAN_AGAIN = "it ran again: it is the survivor, and goes on"
     UNKNOWN = "libvirt cannot be asked: it goes on standing as it stood"
+    NOT_ARRIVED = "the destination's libvirt has not ended its part: the source goes on standing as it stood"
 
 
 class Asker:
@@ -75,6 +76,8 @@ class Fencer:
     commit: Callable[[], None]
     """Called when it is decided that the source never runs again, before it is killed: puts that on disk. After a crash
     in between, a QEMU that stands still and this mark say the same as a dead one."""
+    arrived: Callable[[], bool]
+    """Whether the destination's libvirt keeps its copy whatever happens to that libvirt from now on. May wait a little."""
 
     def fence(self, ran_again: bool) -> Fence:
         """`ran_again`: a RESUMED event of the source has come already."""
@@ -89,6 +92,9 @@ class Fencer:
         fence = self._judge(answer, False)
         if fence in (Fence.DEAD, Fence.WORD):
             reached("handover.judged")
+            if fence is Fence.DEAD and not self.arrived():
+                self.process.resume()
+                return Fence.NOT_ARRIVED
             if fence is Fence.DEAD:
                 self.commit()
             self.process.kill()

@@ -23,7 +23,7 @@ from nova_blockmigrate.virt.libvirt import stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host, is_lost
 from nova_blockmigrate.virt.libvirt.links import DESTINATION, DESTINATION_LOST, SOURCE, Links
-from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
+from nova_blockmigrate.virt.libvirt.observe import incoming_job_is_over, outgoing_job_is_active
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
 
@@ -31,6 +31,9 @@ FENCING, FENCED = "fencing", "fenced"
 """Marks in the journal after TRANSFER (migrateToURI3 may have been called): SIGSTOP may have been sent; it never runs again."""
 PAUSE_LOOK_S = 2.0
 """How long a paused source may wait in silence before the destination is asked whether it lives; and for its answer."""
+ARRIVAL_LIMIT_S = 2.0
+"""How long the destination's libvirt may need, after its copy was complete, to end its part: some milliseconds as a rule."""
+ARRIVAL_LOOK_S = 0.001
 EVENT_LIMIT_S = 1.0
 """How long after the end of the transfer an event may come."""
 WORD_LIMIT_S = 40.0
@@ -270,16 +273,36 @@ class LiveMigration:
         except BlockMigrateError:
             return None
 
+    def _arrived_domain(self) -> Any | None:
+        """The destination's domain as soon as its libvirt has ended its part; None when that does not come to pass, or cannot be
+        seen."""
+        deadline = native.time.monotonic() + ARRIVAL_LIMIT_S
+        domain = self._destination_domain()
+        try:
+            while domain is not None and not incoming_job_is_over(domain):
+                if native.time.monotonic() > deadline:
+                    return None
+                native.time.sleep(ARRIVAL_LOOK_S)
+        except libvirt.libvirtError:
+            return None
+        return domain
+
+    @staticmethod
+    def _has_arrived(lookup: Task) -> bool:
+        """A libvirt that hangs has not ended its part."""
+        return lookup.wait(ARRIVAL_LIMIT_S) and lookup.result() is not None
+
     # --- the switch -------------------------------------------------------------------------------------------------
 
     def _hand_over(self) -> TransferOutcome:
         """The destination has everything. From here on the source never runs again, or the destination never does."""
         self._note_complete()
         reached("handover.complete")
-        lookup = Task("find-destination", self._destination_domain)
+        lookup = Task("find-destination", self._arrived_domain)
         self._take_in_all()
         expected = PAUSED_BY_USER if self._was_paused else PAUSED_BY_MIGRATION
-        fence = Fencer(self._process, self._asker, expected, self._commit).fence(self._seen.source_resumed)
+        fencer = Fencer(self._process, self._asker, expected, self._commit, lambda: self._has_arrived(lookup))
+        fence = fencer.fence(self._seen.source_resumed)
         self._take_in_all()
         if fence is Fence.WORD or (fence is Fence.DEAD and self._seen.source_resumed):
             fence = self._await_word()
@@ -287,6 +310,8 @@ class LiveMigration:
             return self._switch(lookup)
         if fence is Fence.RAN_AGAIN:
             return self._settle("libvirt let the guest run again on the source, as the destination's answer was lost")
+        if fence is Fence.NOT_ARRIVED:
+            return self._settle("the destination's libvirt did not end its part of the transfer")
         return self._settle("libvirt on the source could not be asked in the handover")
 
     def _note_complete(self) -> None:

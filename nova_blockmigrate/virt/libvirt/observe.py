@@ -69,11 +69,13 @@ def _look(host: Host, uuid: str, is_destination: bool, fenced: bool) -> Observat
     try:
         state, reason = domain.state()
         job = not is_destination and state != libvirt.VIR_DOMAIN_SHUTOFF and outgoing_job_is_active(domain)
+        copy = classify(state, reason, job, is_destination)
+        if copy is Copy.PAUSED_COMPLETE and not incoming_job_is_over(domain):
+            copy = Copy.INCOMING
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return Observation(Copy.ABSENT, fenced=fenced, detail=str(error))
         return Observation(Copy.UNREACHABLE, fenced=fenced, detail=str(error))
-    copy = classify(state, reason, job, is_destination)
     return Observation(copy, power_state(state, reason), fenced, detail=f"{copy} on {host.name} (libvirt: {state}/{reason})")
 
 
@@ -90,3 +92,18 @@ def outgoing_job_is_active(domain: Any) -> bool:
         job.get("type") in (libvirt.VIR_DOMAIN_JOB_UNBOUNDED, libvirt.VIR_DOMAIN_JOB_BOUNDED)
         and job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
     )
+
+
+def incoming_job_is_over(domain: Any) -> bool:
+    """Whether the destination's libvirt has ended its part of a migration, and has that on disk.
+
+    Until then it kills the copy when it is restarted, complete or not; afterwards it keeps it. While the job lasts libvirt refuses
+    statistics (they are the source's).
+    """
+    try:
+        domain.jobStats()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+            return False
+        raise
+    return True

@@ -162,7 +162,7 @@ class Settlement:
             return
         asker = Asker(domain)
         try:
-            fencer = Fencer(process, asker, PAUSED_BY_MIGRATION, lambda: situation.journal.mark(FENCED))
+            fencer = Fencer(process, asker, PAUSED_BY_MIGRATION, lambda: situation.journal.mark(FENCED), arrived=lambda: True)
             if fencer.fence(ran_again=False) is Fence.DEAD:
                 process.ends_within(LONGEST_PAUSE_S)
         finally:
