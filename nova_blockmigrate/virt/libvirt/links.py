@@ -1,7 +1,7 @@
 """What one migration needs of both libvirts: connections of its own, opened beforehand, with events flowing into a queue.
 
-Two to the source and two to the destination: one for the long calls and the events, one that answers at once in the
-handover (a client has 5 calls in flight on a connection at the most, and calls may wait for each other).
+One with the events for each host, and one for each thread that calls: calls on one connection may wait for each other, and
+clients of libvirt before 10.3 crash now and then when two threads wait on one (CVE-2024-4418).
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ SOURCE, DESTINATION = "source", "destination"
 DESTINATION_LOST = f"{DESTINATION} lost"
 
 
+MIGRATE, STEER, ASK, SWITCH = "migrate", "steer", "ask", "switch"
+"""Who calls: whoever is in `migrateToURI3`, who steers it, and who asks in the handover; at the destination who switches."""
 LINK_LIMIT_S = 5.0
 """How long a libvirt may take to answer."""
 
 
 class Side:
-    """One host's two connections."""
+    """One host's connections: the one with the events, and one for each of `callers`."""
 
-    def __init__(self, host: Host, uuid: str, role: str, queue: Any) -> None:
+    def __init__(self, host: Host, uuid: str, role: str, queue: Any, callers: tuple[str, ...]) -> None:
         self.host, self._uuid = host, uuid
         self._events: LifecycleEvents | None = None
-        self.main, self.quick = None, None  # type: Any, Any
-        self.main, self.quick = in_parallel([lambda: host.open(LINK_LIMIT_S)] * 2)
+        self.main, *others = in_parallel([lambda: host.open(LINK_LIMIT_S)] * (1 + len(callers)))
+        self._connections = dict(zip(callers, others, strict=True))
         try:
             self._events = LifecycleEvents(self.main, uuid, role, queue)
             self.main.registerCloseCallback(self._lost, (role, queue))
@@ -40,13 +42,9 @@ class Side:
             with host.errors("watch events"):
                 raise error
 
-    def domain(self) -> Any | None:
-        """The domain on the connection for long calls."""
-        return self.host.find_domain(self._uuid, self.main)
-
-    def quick_domain(self) -> Any | None:
-        """The domain on the connection that nothing else uses."""
-        return self.host.find_domain(self._uuid, self.quick)
+    def domain(self, caller: str = "") -> Any | None:
+        """The domain on the connection of one caller; else on the one with the events, for short calls only."""
+        return self.host.find_domain(self._uuid, self._connections[caller] if caller else self.main)
 
     @staticmethod
     def _lost(_connection: Any, reason: int, told: tuple[str, Any]) -> None:
@@ -59,9 +57,8 @@ class Side:
             self._events.close()
         with contextlib.suppress(libvirt.libvirtError):  # it keeps the connection from being freed
             self.main.unregisterCloseCallback()
-        for connection in (self.main, self.quick):
-            if connection is not None:
-                close_connection(connection)
+        for connection in (self.main, *self._connections.values()):
+            close_connection(connection)
 
 
 class Links:
@@ -71,7 +68,7 @@ class Links:
     A side that is lost later comes as ("source lost", None, time) or ("destination lost", None, time)."""
 
     def __init__(self, source: Host, destination: Host, uuid: str, queue: Any) -> None:
-        self.source = Side(source, uuid, SOURCE, queue)
+        self.source = Side(source, uuid, SOURCE, queue, (MIGRATE, STEER, ASK))
         self.destination: Side | None = None
         self._host, self._uuid, self._queue = destination, uuid, queue
         self._task = Task("link-destination", self._link)
@@ -85,7 +82,7 @@ class Links:
 
     def _link(self) -> None:
         try:
-            self.destination = Side(self._host, self._uuid, DESTINATION, self._queue)
+            self.destination = Side(self._host, self._uuid, DESTINATION, self._queue, (SWITCH,))
         except BlockMigrateError as error:
             self._queue.put(("not linked", error, native.time.time()))
         else:

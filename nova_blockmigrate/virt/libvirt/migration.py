@@ -22,7 +22,7 @@ from nova_blockmigrate.virt.driver import TRANSFER, TransferControl
 from nova_blockmigrate.virt.libvirt import stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host, is_lost
-from nova_blockmigrate.virt.libvirt.links import DESTINATION, DESTINATION_LOST, SOURCE, Links
+from nova_blockmigrate.virt.libvirt.links import ASK, DESTINATION, DESTINATION_LOST, MIGRATE, SOURCE, STEER, SWITCH, Links
 from nova_blockmigrate.virt.libvirt.observe import incoming_job_is_over, outgoing_job_is_active
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
@@ -139,7 +139,7 @@ class LiveMigration:
             return TransferOutcome(Verdict.STAYED, self._control.abort_reason, cancelled=True, power_state=self._guest.power_state)
         in_parallel([self._link, lambda: self._control.journal.mark(TRANSFER)])
         reached("transfer.journalled")
-        domain = self._domain()
+        domain = self._domain(MIGRATE)
         self._control.mark("transfer_started")
         self._mark("transfer_started")
         uri = self._settings.destination_uri(self._prepared.libvirt_host)
@@ -148,24 +148,30 @@ class LiveMigration:
         task = transfer.start(domain, uri, chosen, flags, self._queue)
         self._closing.append(task.wait)
         reached("transfer.started")
-        self._get_ready(domain, watch_end=False)
-        return self._watch()
+        return self._steer_and_watch(watch_end=False)
 
     def _link(self) -> None:
         self._links = Links(self._source, self._destination, self._uuid, self._queue)
         self._closing.append(self._links.close)
 
-    def _domain(self) -> Any:
-        domain = self._links.source.domain()
+    def _domain(self, caller: str) -> Any:
+        domain = self._links.source.domain(caller)
         if domain is None:
             raise GuestNotFound(name=self._name, host=self._source.name)
         return domain
 
-    def _get_ready(self, domain: Any, watch_end: bool) -> None:
+    def _steer_and_watch(self, watch_end: bool) -> TransferOutcome:
+        try:
+            self._get_ready(watch_end)
+        except BlockMigrateError as error:  # libvirt has lost the guest, or died: the transfer may still go on
+            return self._settle(str(error))
+        return self._watch()
+
+    def _get_ready(self, watch_end: bool) -> None:
         """Everything that the handover needs, while the transfer is young."""
         self._find_process()
-        quick = self._links.source.quick_domain()
-        self._asker = Asker(quick if quick is not None else domain)
+        self._asker = Asker(self._domain(ASK))
+        domain = self._domain(STEER)
         limit_s = self._settings.limit_s(self._guest.memory_mib * 1024**2 + self._guest.allocated_bytes)
         self._steering = transfer.Steering(domain, self._settings, self._control, self._queue, watch_end, limit_s)
         self._closing += [self._asker.close, self._steering.wait]
@@ -186,8 +192,7 @@ class LiveMigration:
         domain = self._links.source.domain()
         if domain is None or not outgoing_job_is_active(domain):
             return self._settle("")
-        self._get_ready(domain, watch_end=True)
-        return self._watch()
+        return self._steer_and_watch(watch_end=True)
 
     # --- watching ---------------------------------------------------------------------------------------------------
 
@@ -269,7 +274,7 @@ class LiveMigration:
     def _destination_domain(self) -> Any | None:
         side = self._links.destination
         try:
-            return side.quick_domain() if side is not None else None
+            return side.domain(SWITCH) if side is not None and self._seen.link_error is None else None
         except BlockMigrateError:
             return None
 

@@ -19,6 +19,7 @@ from nova_blockmigrate.objects import Copy, GuestDescription, Observation, Power
 from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.driver import Journal
 from nova_blockmigrate.virt.libvirt import guest as guests
+from nova_blockmigrate.virt.libvirt import qemu_log
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host
@@ -96,6 +97,8 @@ class Settlement:
             lambda: observe(situation.destination, situation.uuid, True, False, ANSWER_LIMIT_S),
         ]
         source, destination = in_parallel(looks)
+        if source.copy is Copy.SHUT_OFF and qemu_log.was_migrated(situation.name):
+            source = dataclasses.replace(source, copy=Copy.MIGRATED_AWAY, detail=f"{source.detail}; its log says migrated")
         return source, dataclasses.replace(destination, never_ran=situation.never_resumed)
 
     def _act(self, action: Action, source: Observation, destination: Observation) -> TransferOutcome | None:
