@@ -207,6 +207,8 @@ class Stage:
             (folder / f"{host}.txt").write_text("\n".join(told))
             for console in self.path(host, INSTANCES).glob("*/console.log"):
                 shutil.copyfile(console, folder / f"{host}-console.log")
+            for log in self.path(host, "/var/log/libvirt/qemu").glob("*.log"):
+                shutil.copyfile(log, folder / f"{host}-{log.name}")
 
     def guest_lost_pages(self) -> bool:
         """Whether its console tells of damage that only lost memory explains: its kernel gave up, or its rings are wrong."""
