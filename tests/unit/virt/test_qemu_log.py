@@ -13,6 +13,7 @@ NOISE = "2026-01-02T03:05:05.7Z qemu-system-x86_64: terminating on signal 15 fro
     ("text", "expected"),
     [
         (START + MOVED + NOISE, True),
+        (START + MOVED + MOVED.replace("migrated", "unknown"), True),
         (START + NOISE, False),
         (START + MOVED + START, False),
         (START + MOVED.replace("migrated", "shutdown"), False),
@@ -21,7 +22,7 @@ NOISE = "2026-01-02T03:05:05.7Z qemu-system-x86_64: terminating on signal 15 fro
         ("", False),
     ],
 )
-def test_the_last_word_counts(tmp_path, text, expected):
+def test_the_last_life_counts(tmp_path, text, expected):
     (tmp_path / "instance-1.log").write_text(text)
     assert was_migrated("instance-1", str(tmp_path)) is expected
 
