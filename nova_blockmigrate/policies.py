@@ -191,6 +191,8 @@ EXTERNAL_EVENTS = _rule(
     "POST",
     "/os-server-external-events",
 )
+SECURITY_GROUPS_GET = _rule("os-security-groups:get", READER, "List security groups.", "GET", "/os-security-groups")
+SECURITY_GROUPS_SHOW = _rule("os-security-groups:show", READER, "Show one.", "GET", "/os-security-groups/{security_group_id}")
 SECURITY_GROUPS_LIST = _rule(
     "os-security-groups:list", READER, "List a server's security groups.", "GET", "/servers/{server_id}/os-security-groups"
 )

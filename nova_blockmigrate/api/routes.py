@@ -131,8 +131,7 @@ class _Resource:
         )
         context.is_admin = chosen.authenticated and request.can("context_is_admin")
         arguments = _find_server(request, chosen, parameters)
-        if chosen.policy:
-            request.authorize(chosen.policy, _target(arguments))
+        _authorize(request, chosen, arguments.get("server"))
         _validate(request, chosen, document)
         _answer(resp, chosen, session.retried(chosen.handler)(request, **arguments))
 
@@ -175,22 +174,28 @@ def _choose(routes: list[Route], minor: int, document: Any) -> Route:
 
 
 def _find_server(request: Request, chosen: Route, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The handler's arguments: the path's parameters, with the server for its id. Other projects' servers do not exist."""
+    """The handler's arguments: the path's parameters, with the server for its id."""
     arguments: dict[str, Any] = dict(parameters)
     if "server_id" in arguments:
         uuid = arguments.pop("server_id")
         also_deleted = chosen.deleted_servers_from is not None and request.microversion >= chosen.deleted_servers_from
         with session.reader() as db:
-            server = instances.get(db, uuid, include_deleted=also_deleted)
-        if not request.context.is_admin and server.project_id != request.context.project_id:
-            raise exceptions.InstanceNotFound(instance_id=uuid)
-        arguments["server"] = server
+            arguments["server"] = instances.get(db, uuid, include_deleted=also_deleted)
     return arguments
 
 
-def _target(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-    server = arguments.get("server")
-    return {"project_id": server.project_id, "user_id": server.user_id} if isinstance(server, models.Instance) else None
+def _authorize(request: Request, chosen: Route, server: models.Instance | None) -> None:
+    """Of other projects' servers who may do nothing with them learns nothing.
+
+    :raises exceptions.Forbidden:
+    :raises exceptions.InstanceNotFound: what is forbidden would be done to a server of another project.
+    """
+    target = None if server is None else {"project_id": server.project_id, "user_id": server.user_id}
+    if chosen.policy is None or request.can(chosen.policy, target):
+        return
+    if server is not None and server.project_id != request.context.project_id and not request.context.is_admin:
+        raise exceptions.InstanceNotFound(instance_id=server.uuid)
+    raise exceptions.Forbidden(action=chosen.policy)
 
 
 def _validate(request: Request, chosen: Route, document: Any) -> None:

@@ -15,6 +15,9 @@ from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Instance, SecurityGroup, SecurityGroupRule
 from nova_blockmigrate.db.queries import actions, instances, security_groups
 
+_PROXIES_UNTIL = 35
+"""From 2.36 on clients ask the network service itself."""
+
 
 class NoGuardedPort(exceptions.Invalid):
     template = "Server {server} has no port on a network with port security: no security group can guard it."
@@ -32,6 +35,25 @@ def index(request: Request, server: Instance) -> dict[str, Any]:
         named = {group.id: group for group in security_groups.search(db, server.project_id)}
     views = [_view(group, [rule for rule in rules if rule.group_id == group.id], named) for group in groups.values()]
     return {"security_groups": views}
+
+
+@route("GET", "/os-security-groups", policy=policies.SECURITY_GROUPS_GET, maximum=_PROXIES_UNTIL)
+def list_all(request: Request) -> dict[str, Any]:
+    """The project's groups, for clients without a network service to ask."""
+    with session.reader() as db:
+        found = security_groups.search(db, request.context.project_id or "")
+        rules = security_groups.rules_of(db, [group.id for group in found])
+    named = {group.id: group for group in found}
+    views = [_view(group, [rule for rule in rules if rule.group_id == group.id], named) for group in found]
+    return {"security_groups": views}
+
+
+@route("GET", "/os-security-groups/{group_id}", policy=policies.SECURITY_GROUPS_SHOW, maximum=_PROXIES_UNTIL)
+def show(request: Request, group_id: str) -> dict[str, Any]:
+    with session.reader() as db:
+        group = security_groups.get(db, request.context.project_id or "", group_id)
+        named = {each.id: each for each in security_groups.search(db, group.project_id)}
+        return {"security_group": _view(group, security_groups.rules_of(db, [group.id]), named)}
 
 
 @action("addSecurityGroup", policy=policies.SECURITY_GROUPS_ADD, body=schemas.security_group("addSecurityGroup"))

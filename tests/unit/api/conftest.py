@@ -49,7 +49,7 @@ class Api:
     ) -> testing.Result:
         sent = {"X-Auth-Token": self.tokens.get(user, user), "OpenStack-API-Version": f"compute 2.{minor}"} | (headers or {})
         client = testing.TestClient(lambda environ, start: self.app(environ, start))
-        prefix = "" if path.startswith("/v2") or path in ("/", "/healthcheck") else "/v2.1"
+        prefix = "" if path.startswith(("/v2", "/blockmigrate")) or path in ("/", "/healthcheck") else "/v2.1"
         return client.simulate_request(method, prefix + path, json=body, headers=sent)
 
     def get(self, path: str, **options: Any) -> Any:
