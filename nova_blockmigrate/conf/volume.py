@@ -38,6 +38,11 @@ OPTIONS = {
             help="Address at which compute hosts reach tgtd. Empty: `my_ip`.",
         ),
         cfg.PortOpt("portal_port", default=3260, help="Port at which compute hosts reach tgtd."),
+        cfg.BoolOpt(
+            "chap",
+            default=True,
+            help="Have each attachment of a volume get a user and a password of its own, without which nobody gets in.",
+        ),
         cfg.IntOpt("tgtadm_control_port", default=0, min=0, help="tgtd's control port, as in `tgtd --control-port`."),
     ],
     "cinder": [

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import uuid as uuids
 from collections.abc import Collection, Iterator
@@ -40,6 +41,9 @@ class _Right:
     server: str
     host: str
     initiator: str
+    user: str = ""
+    """With CHAP; a right that was given without it, before there was any, has none."""
+    password: str = dataclasses.field(default="", repr=False)
 
 
 class EmbeddedBackend(VolumeBackend):
@@ -51,6 +55,7 @@ class EmbeddedBackend(VolumeBackend):
         self._directory = pathlib.Path(options.directory)
         self._portal = f"{_bracketed(options.portal_address or conf.my_ip)}:{options.portal_port}"
         self._tgtd = Tgtd(options.tgtadm_control_port)
+        self._chap = options.chap
 
     # --- volumes ----------------------------------------------------------------------------------------------------
 
@@ -92,23 +97,30 @@ class EmbeddedBackend(VolumeBackend):
                 raise exceptions.InvalidVolume(
                     volume_id=volume_id, reason=f"{rights[0].host} uses it for server {rights[0].server}"
                 )
-            self._tgtd.stop_serving(iqn_of(volume_id))
+            self._stop_serving(volume_id)
             shutil.rmtree(folder)
 
     # --- attachments ------------------------------------------------------------------------------------------------
 
     def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector, others: Collection[str]) -> Attachment:
         """The id follows from volume, server and host: made again, it is the same one."""
-        right = _Right(_attachment_id(volume_id, server_uuid, connector.host), server_uuid, connector.host, connector.initiator)
+        id = _attachment_id(volume_id, server_uuid, connector.host)
         with self._locked():
             folder = self._folder(volume_id)
-            others = [other.server for other in self._rights(folder) if other.server != server_uuid]
+            rights = self._rights(folder)
+            given = next((right for right in rights if right.id == id), None)
+            user, password = (given.user, given.password) if given else self._new_account(volume_id)
+            right = _Right(id, server_uuid, connector.host, connector.initiator, user, password)
+            others = [other.server for other in rights if other.server != server_uuid]
             if others:
                 raise exceptions.InvalidVolume(volume_id=volume_id, reason=f"it is attached to server {others[0]}")
             _write(folder / _ATTACHMENTS / f"{right.id}.json", dataclasses.asdict(right))
             self._serve(folder)
         LOG.info("Volume %s may be used by %s (%s)", volume_id, connector.host, connector.initiator)
-        return Attachment(right.id, "iscsi", {"target_iqn": iqn_of(volume_id), "target_portal": self._portal, "target_lun": LUN})
+        data = {"target_iqn": iqn_of(volume_id), "target_portal": self._portal, "target_lun": LUN}
+        if user:
+            data |= {"auth_method": "CHAP", "auth_username": user, "auth_password": password}
+        return Attachment(right.id, "iscsi", data)
 
     def complete_attachment(self, attachment_id: str) -> None:
         """Nothing to do: a host that has the right has it whole."""
@@ -138,7 +150,12 @@ class EmbeddedBackend(VolumeBackend):
             served = self._tgtd.targets() if used else {}
             for folder in used:
                 target = served.get(iqn_of(folder.name))
-                if target is None or not target.paths or target.initiators != self._initiators(folder):
+                right = (
+                    target is not None
+                    and target.initiators == self._initiators(folder)
+                    and set(target.accounts) == set(_accounts(self._rights(folder)))
+                )
+                if not right or target is None or not target.paths:
                     LOG.warning("tgtd does not serve volume %s as it should: telling it", folder.name)
                     self._serve(folder)
 
@@ -149,10 +166,20 @@ class EmbeddedBackend(VolumeBackend):
         iqn = iqn_of(folder.name)
         initiators = self._initiators(folder, but)
         if not initiators:
-            self._tgtd.stop_serving(iqn)
+            self._stop_serving(folder.name)
             return
         target = self._tgtd.serve(iqn, str(folder / _BYTES))
+        accounts = _accounts([right for right in self._rights(folder) if right.id != but])
+        self._tgtd.require(target, accounts, _prefix(folder.name))  # first: who is let in is to be asked already
         self._tgtd.allow(target, initiators)
+
+    def _stop_serving(self, volume_id: str) -> None:
+        self._tgtd.stop_serving(iqn_of(volume_id))
+        self._tgtd.forget_accounts(_prefix(volume_id))
+
+    def _new_account(self, volume_id: str) -> tuple[str, str]:
+        """A user and a password of an attachment's own; none without CHAP."""
+        return (_prefix(volume_id) + secrets.token_hex(4), secrets.token_hex(16)) if self._chap else ("", "")
 
     def _initiators(self, folder: pathlib.Path, but: str = "") -> set[str]:
         return {right.initiator for right in self._rights(folder) if right.id != but}
@@ -195,6 +222,16 @@ class EmbeddedBackend(VolumeBackend):
 def iqn_of(volume_id: str) -> str:
     """The target's name of a volume."""
     return IQN_PREFIX + volume_id
+
+
+def _prefix(volume_id: str) -> str:
+    """What the names of a volume's users begin with."""
+    return f"{volume_id}-"
+
+
+def _accounts(rights: Collection[_Right]) -> dict[str, str]:
+    """Passwords by user. None at all while a host has a right that was given without: a target asks everybody, or nobody."""
+    return {right.user: right.password for right in rights} if all(right.user for right in rights) else {}
 
 
 def _attachment_id(volume_id: str, server_uuid: str, host: str) -> str:

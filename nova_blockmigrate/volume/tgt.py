@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from nova_blockmigrate import processes
 from nova_blockmigrate.exceptions import VolumeBackendError
+from nova_blockmigrate.volume import tgt_accounts
 
 TIMEOUT_S = 10.0
 LUN = 1
@@ -37,8 +38,8 @@ class Target:
     """Files behind its units, but for the controller's."""
     initiators: frozenset[str] = frozenset()
     """Names that it lets in."""
-    accounts: frozenset[str] = frozenset()
-    """CHAP users, one of which an initiator must be; none: no password is asked for."""
+    accounts: tuple[str, ...] = ()
+    """CHAP users, one of which an initiator must be, in tgtd's order; none: no password is asked for."""
     sessions: tuple[Session, ...] = ()
 
 
@@ -76,6 +77,17 @@ class Tgtd:
         for session in target.sessions:
             if session.initiator not in wanted:
                 self._disconnect(target, session)
+
+    def require(self, target: Target, accounts: Mapping[str, str], prefix: str) -> None:
+        """Have whoever logs in be one of these users, with the password of that one; none: nobody is asked. Users that begin with
+        `prefix` and are none of these are forgotten."""
+        tgt_accounts.keep(self._do, self._port, target.tid, target.accounts, accounts, prefix)
+
+    def forget_accounts(self, prefix: str) -> None:
+        """Forget the users that begin with `prefix`; tgtd takes them from their targets."""
+        for user in tgt_accounts.parse(self._do("show", "account")):
+            if user.startswith(prefix):
+                self._do("delete", "account", "--user", user)
 
     def stop_serving(self, iqn: str) -> None:
         """Serve a name no more; not served is fine."""
@@ -130,7 +142,7 @@ def _parse_one(block: str) -> Target:
     section, sid, initiator = "", 0, ""
     paths: list[str] = []
     initiators: set[str] = set()
-    accounts: set[str] = set()
+    accounts: list[str] = []
     sessions: list[Session] = []
     for line in lines[1:]:
         if found := _SECTION.match(line):
@@ -147,5 +159,5 @@ def _parse_one(block: str) -> Target:
         elif section == "ACL information" and line.strip():
             initiators.add(line.strip())
         elif section == "Account information" and line.strip():
-            accounts.add(line.split()[0])
-    return Target(int(tid), iqn, tuple(paths), frozenset(initiators), frozenset(accounts), tuple(sessions))
+            accounts.append(line.split()[0])
+    return Target(int(tid), iqn, tuple(paths), frozenset(initiators), tuple(accounts), tuple(sessions))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 from oslo_config import cfg
@@ -25,6 +25,7 @@ class FakeTgtd:
 
     def __init__(self) -> None:
         self.served: dict[str, Target] = {}
+        self.passwords: dict[str, str] = {}
         self.broken = ""
 
     def targets(self) -> dict[str, Target]:
@@ -36,7 +37,15 @@ class FakeTgtd:
 
     def allow(self, target: Target, initiators: Iterable[str]) -> None:
         self._come_to("allow")
-        self.served[target.iqn] = dataclasses.replace(target, initiators=frozenset(initiators))
+        self.served[target.iqn] = dataclasses.replace(self.served[target.iqn], initiators=frozenset(initiators))
+
+    def require(self, target: Target, accounts: Mapping[str, str], prefix: str) -> None:
+        self._come_to("require")
+        self.served[target.iqn] = dataclasses.replace(self.served[target.iqn], accounts=tuple(accounts))
+        self.passwords = {user: known for user, known in self.passwords.items() if not user.startswith(prefix)} | accounts
+
+    def forget_accounts(self, prefix: str) -> None:
+        self.passwords = {user: known for user, known in self.passwords.items() if not user.startswith(prefix)}
 
     def stop_serving(self, iqn: str) -> None:
         self._come_to("stop_serving")
@@ -78,12 +87,46 @@ def test_a_volume_is_a_sparse_file_that_only_its_owner_reads(backend: EmbeddedBa
 def test_one_host_gets_in_then_a_second_then_only_the_second(backend: EmbeddedBackend) -> None:
     id = backend.create("data", 1).id
     given = backend.create_attachment(id, SERVER, ONE, ())
-    assert given.data == {"target_iqn": iqn_of(id), "target_portal": "192.0.2.9:3260", "target_lun": 1}
+    where = {"target_iqn": iqn_of(id), "target_portal": "192.0.2.9:3260", "target_lun": 1}
+    assert {name: given.data[name] for name in where} == where
     assert allowed(backend, id) == {"iqn.x:compute1"}
     backend.create_attachment(id, SERVER, TWO, ())
     assert allowed(backend, id) == {"iqn.x:compute1", "iqn.x:compute2"}
     backend.delete_attachment(id, SERVER, "compute1", None, ())
     assert (allowed(backend, id), backend.hosts(id)) == ({"iqn.x:compute2"}, ["compute2"])
+
+
+def test_each_attachment_has_a_password_of_its_own_which_goes_with_it(backend: EmbeddedBackend, tmp_path: pathlib.Path) -> None:
+    id = backend.create("data", 1).id
+    one, two = (backend.create_attachment(id, SERVER, host, ()).data for host in (ONE, TWO))
+    passwords = backend._tgtd.passwords  # type: ignore[attr-defined]
+    assert one["auth_method"] == "CHAP"
+    assert passwords == {each["auth_username"]: each["auth_password"] for each in (one, two)}
+    assert len(passwords) == len(set(passwords.values())) == 2
+    assert min(map(len, passwords.values())) >= 12
+    assert all(file.stat().st_mode & 0o077 == 0 for file in (tmp_path / "volumes" / id / "attachments").iterdir())
+
+    backend.delete_attachment(id, SERVER, "compute1", None, ())
+    assert list(backend._tgtd.passwords) == [two["auth_username"]]  # type: ignore[attr-defined]
+    backend.delete_attachment(id, SERVER, "compute2", None, ())
+    assert backend._tgtd.passwords == {}  # type: ignore[attr-defined]
+
+
+def test_a_password_is_in_no_text_of_an_attachment(backend: EmbeddedBackend) -> None:
+    given = backend.create_attachment(backend.create("data", 1).id, SERVER, ONE, ())
+    assert given.data["auth_password"] not in f"{given} {backend._rights(backend._folder(backend.search()[0].id))}"
+
+
+def test_while_a_host_has_a_right_without_password_nobody_is_asked_for_one(backend: EmbeddedBackend) -> None:
+    """As after an upgrade, while a guest is logged in."""
+    id = backend.create("data", 1).id
+    backend._chap = False
+    assert "auth_username" not in backend.create_attachment(id, SERVER, ONE, ()).data
+    backend._chap = True
+    two = backend.create_attachment(id, SERVER, TWO, ()).data
+    assert backend._tgtd.targets()[iqn_of(id)].accounts == ()
+    backend.delete_attachment(id, SERVER, "compute1", None, ())
+    assert backend._tgtd.targets()[iqn_of(id)].accounts == (two["auth_username"],)
 
 
 def test_after_the_last_host_nothing_is_served(backend: EmbeddedBackend) -> None:
@@ -108,7 +151,7 @@ def test_a_volume_is_not_given_to_a_second_server(backend: EmbeddedBackend) -> N
     assert allowed(backend, id) == {"iqn.x:compute1"}
 
 
-@pytest.mark.parametrize("broken", ["serve", "allow"])
+@pytest.mark.parametrize("broken", ["serve", "require", "allow"])
 def test_what_could_not_be_served_is_served_when_it_is_asked_for_again(backend: EmbeddedBackend, broken: str) -> None:
     id = backend.create("data", 1).id
     backend._tgtd.broken = broken  # type: ignore[attr-defined]

@@ -76,7 +76,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_targets_are_read_with_who_may_and_who_is_in() -> None:
     sessions = (Session(1, 0, "iqn.a:b"), Session(7, 2, "iqn.a:c"))
-    allowed, users = frozenset({"iqn.a:b", "iqn.a:c"}), frozenset({"joe", "ann"})
+    allowed, users = frozenset({"iqn.a:b", "iqn.a:c"}), ("joe", "ann")
     assert tgt.parse(SHOWN) == [
         Target(1, "iqn.2026-01.x:v1", ("/v/with a space",), allowed, users, sessions),
         Target(4, "iqn.2026-01.x:empty"),
