@@ -169,6 +169,7 @@ class Vif:
     port_id: str
     mac: str
     bridge: str
+    """On the host that it is for."""
     tap: str
     """Name of the tap device on the host: "tap" and the first eleven characters of the port's id, as Nova names it."""
     ip_address: str = ""
@@ -182,6 +183,8 @@ class Vif:
     """Addresses of the members of each group that a rule names."""
     allowed_addresses: tuple[str, ...] = ()
     """More addresses (or ranges) that the guest may send from."""
+    is_bound: bool = True
+    """False where a network service has not yet said what it is plugged into: only a binding says that of a host."""
 
 
 @dataclasses.dataclass(frozen=True)

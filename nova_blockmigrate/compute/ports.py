@@ -16,7 +16,7 @@ from oslo_log import log
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.ledger import HostRecord
 from nova_blockmigrate.network.backend import NetworkBackend
-from nova_blockmigrate.objects import Artefact, MigrationPlan, PreparedDestination, Vif, from_primitive, to_primitive
+from nova_blockmigrate.objects import Artefact, MigrationPlan, PreparedDestination, Server, Vif, from_primitive, to_primitive
 
 LOG = log.getLogger(__name__)
 
@@ -58,6 +58,12 @@ class Ports:
         self._backend = backend
 
     # --- destination ------------------------------------------------------------------------------------------------
+
+    def unbound(self, server: Server) -> Server:
+        """The server as it can be judged before its ports are bound here: that of its host says nothing of this one."""
+        if not self._backend.owns_ports:
+            return server
+        return dataclasses.replace(server, vifs=tuple(dataclasses.replace(vif, is_bound=False) for vif in server.vifs))
 
     def prepare(self, plan: MigrationPlan, record: HostRecord) -> Places:
         """Have the ports bound to this host, too.

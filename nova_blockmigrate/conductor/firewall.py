@@ -38,10 +38,23 @@ def refresh(computes: ComputeAPI, context: RequestContext, group_ids: Collection
         for host in {server.host, moving.get(server.uuid)} - {None}:
             by_host.setdefault(str(host), []).append(to_primitive(server_of(server)))
     for host, guests in sorted(by_host.items()):
-        try:
-            computes.refresh_firewall(context, host, guests)
-        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
-            LOG.warning("%s did not take the new rules of %d guests, it will ask for them: %s", host, len(guests), error)
+        _tell(computes, context, host, guests)
+
+
+def refresh_server(computes: ComputeAPI, context: RequestContext, server_uuid: str) -> None:
+    """Tell the host of a server that its rules, as a network service has them, are other ones."""
+    with session.reader() as db:
+        server = instances.get(db, server_uuid)
+        guest = to_primitive(server_of(server))
+    if server.host is not None:
+        _tell(computes, context, server.host, [guest])
+
+
+def _tell(computes: ComputeAPI, context: RequestContext, host: str, guests: list[Any]) -> None:
+    try:
+        computes.refresh_firewall(context, host, guests)
+    except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
+        LOG.warning("%s did not take the new rules of %d guests, it will ask for them: %s", host, len(guests), error)
 
 
 def guests_of(host: str) -> list[Any]:
@@ -50,4 +63,4 @@ def guests_of(host: str) -> list[Any]:
         here = instances.on_host(db, host)
         coming = [instances.get(db, one.instance_uuid) for one in migrations.unfinished(db) if one.dest_compute == host]
     known = {server.uuid: server for server in (*here, *coming)}
-    return [to_primitive(server_of(server)) for server in known.values() if server.ports]
+    return [to_primitive(server_of(server)) for server in known.values() if server.ports or server.network_info]

@@ -52,23 +52,24 @@ class ServerPorts:
             instance = instances.get(db, server_uuid, include_deleted=True)
         self.backend.release(server_uuid, [one.port_id for one in _asked(instance) if one.port_id])
 
-    def refresh(self, server_uuid: str) -> None:
-        """Learn what the ports are like now.
+    def refresh(self, server_uuid: str) -> bool:
+        """Learn what the ports are like now; whether that is other than what was known.
 
         :raises exceptions.BlockMigrateError:
         """
         if not self.backend.owns_ports:
-            return
+            return False
         for _ in range(REFRESHES):
             with session.reader() as db:
                 instance = instances.get(db, server_uuid)
             if instance.network_info is None:
-                return
+                return False
             found = [to_primitive(port) for port in self.backend.describe(server_uuid, known(instance))]
             with session.writer() as db:
                 if instances.get(db, server_uuid).network_info == instance.network_info:
                     instances.update(db, server_uuid, network_info=found)
-                    return
+                    return bool(found != instance.network_info)
+        return False
 
     def _keep(self, server_uuid: str, ports: Sequence[NetworkPort]) -> models.Instance:
         with session.writer() as db:

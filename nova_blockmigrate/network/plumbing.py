@@ -55,9 +55,11 @@ class Plumbing:
         self._osvif.close()
 
     def why_not(self, vifs: Iterable[Vif]) -> list[str]:
-        """Why the interfaces cannot be connected here, in words, each reason once. Changes nothing."""
+        """Why the interfaces cannot be connected here, in words, each reason once. Changes nothing. What those that are not
+        bound here need, shows when they are."""
         vifs = list(vifs)
-        reasons = [openvswitch.why_not(vif) if vif.vif_type is VifType.OVS else self._bridges.why_not(vif) for vif in vifs]
+        bound = [vif for vif in vifs if vif.is_bound]
+        reasons = [openvswitch.why_not(vif) if vif.vif_type is VifType.OVS else self._bridges.why_not(vif) for vif in bound]
         if any(vif.port_security for vif in vifs if vif.vif_type is VifType.BRIDGE):
             reasons.append(self._firewall.why_not())
         return [reason for reason in dict.fromkeys(reasons) if reason]

@@ -62,7 +62,8 @@ class BridgeAgent:
         """Wire what was bound here since the last look: the bridge is there already, so that is to say that it is done."""
         ports = {port["id"]: port["status"] for port in self._ports()}
         for port_id, status in ports.items():
-            if port_id not in self._seen or (status == constants.PORT_STATUS_DOWN != self._seen[port_id]):
+            # (again and again while it is down: what was said in the moment of a switch, Neutron may not have heeded)
+            if port_id not in self._seen or status == constants.PORT_STATUS_DOWN:
                 self._plugin.update_device_up(self._context, port_id, self._host, self._host)
                 LOG.info("%s is up", port_id)
         self._seen = ports
