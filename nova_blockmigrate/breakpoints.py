@@ -78,6 +78,7 @@ POINTS = (
         )
     ),
     Point("prepare.claimed", DESTINATION, "memory and disk are promised to the guest; nothing was made"),
+    Point("fetch.range_noted", DESTINATION, "a part of a base is here and its notes say so; the rest may be missing"),
     Point("prepare.base_fetched", DESTINATION, "the base image was brought; the source still serves it"),
     *(
         point

@@ -76,6 +76,34 @@ class ImageNotFound(NotFound):
     template = "Image {image_id} could not be found."
 
 
+class ImageNotActive(Invalid):
+    template = "Image {image_id} is not active: its status is {status}."
+
+
+class ImageUnacceptable(Invalid):
+    template = "Image {image_id} is unacceptable: {reason}"
+
+
+class FlavorTooSmall(Invalid):
+    template = "Flavor {flavor} is too small for image {image}: {needed} needed."
+
+
+class ImageServiceError(BlockMigrateError):
+    code = 503
+    template = "Glance could not {action}: {reason}"
+
+
+class ImageServiceUnavailable(BlockMigrateError):
+    code = 503
+    template = (
+        "Glance could not be asked to {action}: {reason}. Check that glance-api answers, and the [glance] options of this service."
+    )
+
+
+class ImageCorrupt(BlockMigrateError):
+    template = "Image {image_id} cannot be used: {reason}"
+
+
 class NetworkNotFound(NotFound):
     template = "Network {network_id} could not be found."
 
@@ -207,6 +235,10 @@ class NetworkError(BlockMigrateError):
 
 class StorageError(BlockMigrateError):
     template = "Storage on {host} could not {action}: {reason}"
+
+
+class FetchInterrupted(StorageError):
+    """A file that was being brought was cut off; what is here of it is gone on with at the next try."""
 
 
 class VolumeBackendError(BlockMigrateError):

@@ -15,7 +15,7 @@ from oslo_policy import opts as policy_options
 from oslo_policy import policy
 
 from nova_blockmigrate import policies
-from nova_blockmigrate.api import auth, errors, front, handlers, routes
+from nova_blockmigrate.api import auth, errors, front, handlers, image_catalogue, routes
 from nova_blockmigrate.api.request import Deployment
 from nova_blockmigrate.conductor.rpcapi import ConductorAPI
 
@@ -28,7 +28,7 @@ _WITH_PROJECT = re.compile(r"/v2\.1/(?P<project>[0-9a-fA-F-]{32,36}|[\w.-]+)(?P<
 
 def build(conf: cfg.ConfigOpts, conductor: ConductorAPI | None = None) -> Any:
     """The application. The database must be configured; without `conductor` it is reached through the message broker."""
-    deployment = Deployment(conf, conductor or ConductorAPI(conf), enforcer(conf))
+    deployment = Deployment(conf, conductor or ConductorAPI(conf), enforcer(conf), image_catalogue.load(conf))
     for module in pkgutil.iter_modules(handlers.__path__):
         importlib.import_module(f"{handlers.__name__}.{module.name}")
     app: Any = falcon.App(middleware=[_Paths(), _AccessLog()])

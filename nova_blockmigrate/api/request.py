@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 from oslo_policy import policy
@@ -15,6 +15,9 @@ from nova_blockmigrate import exceptions
 from nova_blockmigrate.conductor.rpcapi import ConductorAPI
 from nova_blockmigrate.context import RequestContext
 
+if TYPE_CHECKING:
+    from nova_blockmigrate.api.image_catalogue import ImageCatalogue
+
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
@@ -23,6 +26,7 @@ class Deployment:
     conf: cfg.ConfigOpts
     conductor: ConductorAPI
     enforcer: policy.Enforcer
+    images: ImageCatalogue
 
 
 class Query:

@@ -40,6 +40,8 @@ LOG = log.getLogger(__name__)
 SOURCE = "source"
 DESTINATION = "destination"
 DISK_BYTES = "disk_bytes"
+FETCH_ATTEMPTS = 3
+"""How often a base is asked for whose copying is cut off; each try goes on where the one before ended."""
 Primitive = dict[str, Any]
 
 
@@ -107,7 +109,8 @@ class MigrationJobs:
     def check_destination(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> Primitive:
         """What the guest would find here: {"reception": Reception}"""
         description = from_primitive(GuestDescription, guest)
-        found = concurrency.run_native(self._driver.check_can_live_migrate_destination, plan.server, description)
+        server = self._ports.unbound(plan.server)
+        found = concurrency.run_native(self._driver.check_can_live_migrate_destination, server, description)
         return {"reception": to_primitive(found)}
 
     def check_route(self, context: RequestContext, plan: MigrationPlan, address: str, port: int) -> Primitive:
@@ -295,6 +298,19 @@ class MigrationJobs:
         self, context: RequestContext, plan: MigrationPlan, preparation: Preparation, source_path: str, sha256: str, path: str
     ) -> int:
         LOG.info("%s base image %s is not here: bringing it from %s", plan.label, path, plan.source_host)
+        for attempt in range(1, FETCH_ATTEMPTS):
+            try:
+                return self._try_to_fetch_base(context, plan, preparation, source_path, sha256, path)
+            except exceptions.FetchInterrupted as error:
+                LOG.warning("%s try %d was cut off, going on: %s", plan.label, attempt, error.message)
+        return self._try_to_fetch_base(context, plan, preparation, source_path, sha256, path)
+
+    def _try_to_fetch_base(
+        self, context: RequestContext, plan: MigrationPlan, preparation: Preparation, source_path: str, sha256: str, path: str
+    ) -> int:
+        """
+        :raises exceptions.FetchInterrupted: it was cut off; another try goes on with what is here.
+        """
         token, uri = self._peers.serve_base(context, plan.source_host, to_primitive(plan.server), source_path)
 
         def end() -> None:

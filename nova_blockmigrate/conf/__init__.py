@@ -43,5 +43,7 @@ def load(argv: list[str], default_config_files: list[str] | None = None) -> cfg.
 
 def list_opts() -> list[tuple[str, list[Any]]]:
     """Entry point `oslo.config.opts`."""
-    items = itertools.chain(*(module.OPTIONS.items() for module in _MODULES), neutron.SHOWN_OPTIONS.items())
+    items = itertools.chain(
+        *(module.OPTIONS.items() for module in _MODULES), neutron.SHOWN_OPTIONS.items(), image.SHOWN_OPTIONS.items()
+    )
     return [(group, list(options)) for group, options in items]

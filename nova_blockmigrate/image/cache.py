@@ -1,28 +1,37 @@
 """Base images of a host: `<instances_path>/_base/<sha1 of the image's id>`, made once, complete or not there at all.
 
 A base is made in a temporary file, brought to disk, and renamed. Requests for the same one wait for the first. Its hash is
-written down (`manifest`) when it is made, so that a migration need not read it.
+written down (`manifest`) when it is made, so that a migration need not read it, and what it was made from: a file of the right
+name that nobody remembers to have made is used only when it has the bytes that the image gives.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
+from oslo_log import log
+
 from nova_blockmigrate import processes
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
+from nova_blockmigrate.image import formats, manifest
 from nova_blockmigrate.image.manifest import Manifests
-from nova_blockmigrate.image.source import LocalDirectory
+from nova_blockmigrate.image.source import ImageSource
 from nova_blockmigrate.objects import ImageRef
+
+LOG = log.getLogger(__name__)
 
 BASE_DIRECTORY = "_base"
 CONVERT_TIMEOUT_S = 3600.0
-PART_SUFFIX = ".part"
+PART_SUFFIX, NOTES_SUFFIX = ".part", ".part.done"
+_ORIGINAL_SUFFIX, _MADE_SUFFIX = ".image.part", ".made"
+HASH_DIGITS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Base:
 class BaseImages:
     """The cache of one host."""
 
-    def __init__(self, instances_path: str, source: LocalDirectory, manifests: Manifests, force_raw: bool, host: str) -> None:
+    def __init__(self, instances_path: str, source: ImageSource, manifests: Manifests, force_raw: bool, host: str) -> None:
         self._directory = os.path.join(instances_path, BASE_DIRECTORY)
         self._source, self._manifests, self._force_raw, self._host = source, manifests, force_raw, host
 
@@ -51,21 +60,54 @@ class BaseImages:
         """
         path = self.path_of(image)
         file_format = "raw" if self._force_raw else image.disk_format
-        if self._manifests.recorded(path):
-            return Base(path, file_format)
+        if known := self._known(image, path):
+            return Base(known, file_format)
         with making(path):
-            if not os.path.exists(path):
-                self._make(image, path, file_format)
-            self._manifests.sha256_of(path)
-        return Base(path, file_format)
+            known = self._known(image, path) or self._make(image, path, file_format)
+        return Base(known, file_format)
 
-    def _make(self, image: ImageRef, path: str, file_format: str) -> None:
-        original = self._source.fetch(image)
-        command = ["qemu-img", "convert", "-f", image.disk_format, "-O", file_format, original]
-        if file_format == image.disk_format:
-            command = ["cp", "--sparse=always", "--", original]
-        with completing(path) as part:
-            run_or_fail([*command, part], CONVERT_TIMEOUT_S, f"make the base of image {image.id}", self._host)
+    def _known(self, image: ImageRef, path: str) -> str:
+        """The file that was made of the image: under its name, or beside one with other bytes."""
+        for candidate in (path, *sorted(glob.glob(glob.escape(path) + "." + "?" * HASH_DIGITS))):
+            if self._manifests.made_from(candidate) == image.id:
+                return candidate
+        return ""
+
+    def _make(self, image: ImageRef, path: str, file_format: str) -> str:
+        """Where it lies then. A file of its name that is there already is used when it has the same bytes, else left alone."""
+        made = path + _MADE_SUFFIX if os.path.lexists(path) else path
+        with self._source.original(image, path + _ORIGINAL_SUFFIX) as original:
+            if why := formats.why_unacceptable(original, image.disk_format):
+                raise StorageError(host=self._host, action=f"make the base of image {image.id}", reason=why)
+            command = ["qemu-img", "convert", "-f", image.disk_format, "-O", file_format, original]
+            if file_format == image.disk_format:
+                command = ["cp", "--sparse=always", "--", original]
+            with completing(made) as part:
+                run_or_fail([*command, part], CONVERT_TIMEOUT_S, f"make the base of image {image.id}", self._host)
+        sha256 = manifest.compute(made)
+        if made != path:
+            made = self._place_beside(made, path, sha256)
+        self._manifests.record(made, sha256, made_from=image.id)
+        LOG.info("%s was made from image %s", made, image.id)
+        return made
+
+    def _place_beside(self, made: str, path: str, sha256: str) -> str:
+        if os.path.isfile(path) and self._manifests.sha256_of(path) == sha256:
+            os.unlink(made)
+            return path
+        LOG.warning("%s has other bytes than its image: it is not used", path)
+        os.replace(made, beside(path, sha256))
+        return beside(path, sha256)
+
+
+def beside(path: str, sha256: str) -> str:
+    """The name of a file whose own name a file with other bytes has."""
+    return f"{path}.{sha256[:HASH_DIGITS]}"
+
+
+def scratch_names(path: str) -> list[str]:
+    """What lies beside a file while it is made or brought."""
+    return [path + suffix for suffix in (PART_SUFFIX, NOTES_SUFFIX, _ORIGINAL_SUFFIX, _MADE_SUFFIX, _MADE_SUFFIX + PART_SUFFIX)]
 
 
 def is_cached(path: str) -> bool:
@@ -95,9 +137,9 @@ def completing(path: str) -> Iterator[str]:
     _unlink(part)
     try:
         yield part
-        _sync(part)
+        sync(part)
         os.replace(part, path)
-        _sync(os.path.dirname(path))
+        sync(os.path.dirname(path))
     finally:
         _unlink(part)
 
@@ -126,7 +168,8 @@ def run_or_fail(command: list[str], timeout_s: float, action: str, host: str) ->
         raise StorageError(host=host, action=action, reason=done.failure)
 
 
-def _sync(path: str) -> None:
+def sync(path: str) -> None:
+    """Bring a file, or the names in a directory, to stable storage."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -27,21 +27,29 @@ class Manifests:
 
     def recorded(self, path: str) -> str:
         """The hash in the manifest, when that fits the file; else an empty string."""
+        return str(self._believed(path).get("sha256", ""))
+
+    def _believed(self, path: str) -> dict[str, Any]:
+        """What the manifest of a file says, when it fits the file; else nothing."""
         try:
             with open(self._manifest_of(path), encoding="utf-8") as file:
-                manifest = json.load(file)
-            return str(manifest["sha256"]) if manifest["identity"] == _identity(path) else ""
+                manifest: dict[str, Any] = json.load(file)
+            return manifest if manifest["identity"] == _identity(path) else {}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return ""
+            return {}
 
-    def record(self, path: str, sha256: str) -> str:
+    def made_from(self, path: str) -> str:
+        """Id of the image that a file was made from by this service, when it has not changed since; else an empty string."""
+        return str(self._believed(path).get("made_from", ""))
+
+    def record(self, path: str, sha256: str, made_from: str = "") -> str:
         """Write the manifest of a file; returns the hash. Where that is not allowed, or there is no room, it is left."""
         manifest = self._manifest_of(path)
         part = f"{manifest}.{os.getpid()}.part"
         try:
             os.makedirs(self._directory, exist_ok=True)
             with open(part, "w", encoding="utf-8") as file:
-                json.dump({"path": path, "sha256": sha256, "identity": _identity(path)}, file)
+                json.dump({"path": path, "sha256": sha256, "identity": _identity(path), "made_from": made_from}, file)
             os.replace(part, manifest)
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC):

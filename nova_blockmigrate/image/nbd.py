@@ -1,26 +1,34 @@
 """Base files from host to host, over NBD: the source serves one read-only, the destination copies what is not zero.
 
-Served raw, whatever the file's format: the bytes are the file's, so that its hash is the same on both hosts.
+Served raw, whatever the file's format: the bytes are the file's, so that its hash is the same on both hosts. A copy that was
+cut off, by whatever, goes on where it ended (`partial`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import subprocess
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
-from nova_blockmigrate import concurrency, processes
+from oslo_log import log
+
+from nova_blockmigrate import breakpoints, concurrency, processes
 from nova_blockmigrate.concurrency import native
-from nova_blockmigrate.exceptions import StorageError
+from nova_blockmigrate.exceptions import FetchInterrupted, StorageError
 from nova_blockmigrate.image import manifest
-from nova_blockmigrate.image.cache import completing, run_or_fail
 from nova_blockmigrate.image.manifest import Manifests
+from nova_blockmigrate.image.partial import Partial, Range, ranges_of
+
+LOG = log.getLogger(__name__)
 
 FETCH_TIMEOUT_S = 6 * 3600.0
+RANGE_BYTES = 128 * 1024**2
+"""How much is copied between two notes of what is whole: what may have to be copied twice."""
 START_TIMEOUT_S = 10.0
 IDLE_LIMIT_S = 20.0
 """How long a file is served to nobody: a destination that died does not say that it needs no more."""
@@ -29,6 +37,8 @@ PKI = "/etc/pki/qemu"
 """Where QEMU's certificates are: those that its migrations use, too."""
 _ATTEMPTS = 5
 _ESTABLISHED, _LISTEN = "01", "0A"
+_UNTIL_WE_END = ("setpriv", "--pdeathsig", "KILL")
+"""What is started must not outlive the service that wants it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,37 +74,85 @@ class Exchange:
             server.stop()
 
     def fetch(self, uri: str, sha256: str, path: str) -> int:
-        """Copy a served file to `path`, sparse, verified and on disk, or leave nothing; returns the bytes that it takes here.
-        The caller holds `cache.making(path)`.
+        """Copy a served file to `path`, sparse, verified and on disk, or leave nothing of that name; returns the bytes that it
+        takes here. What a copy that was cut off left (`cache.scratch_names`) is gone on with. The caller holds
+        `cache.making(path)`.
 
-        :raises StorageError: it could not be copied, or is not the file that was asked for.
+        :raises FetchInterrupted: it could not be copied to its end.
+        :raises StorageError: it is not the file that was asked for.
         """
-        with completing(path) as part:
-            run_or_fail(self._copying(uri, part), FETCH_TIMEOUT_S, f"fetch {path} from {uri}", self.host)
-            os.truncate(part, int(_told(uri, "size")))  # QEMU counts in sectors, and fills the last one up
-            found = manifest.compute(part)
-            if found != sha256:
-                raise StorageError(host=self.host, action=f"fetch {path}", reason=f"its sha256 is {found}, expected {sha256}")
+        partial = Partial(path, sha256, int(_told(uri, "size")))
+        went_on = self._complete(uri, path, partial)
+        found = manifest.compute(partial.part)
+        if found != sha256 and went_on:
+            LOG.warning("%s: what was brought of it earlier is of no use: bringing all of it", path)
+            partial.drop()
+            self._complete(uri, path, partial)
+            found = manifest.compute(partial.part)
+        if found != sha256:
+            partial.drop()
+            raise StorageError(host=self.host, action=f"fetch {path}", reason=f"its sha256 is {found}, expected {sha256}")
+        partial.finish()
         self.manifests.record(path, sha256)
         return os.stat(path).st_blocks * 512
 
-    def _copying(self, uri: str, target: str) -> list[str]:
+    def _complete(self, uri: str, path: str, partial: Partial) -> bool:
+        """Copy what is missing; whether there was something already."""
+        source = self._source(uri)
+        wanted = list(ranges_of(self._extents(uri, source), RANGE_BYTES))
+        done = partial.begin()
+        missing = [each for each in wanted if each not in done]
+        if done:
+            LOG.info("%s: %d of %d ranges are here, going on", path, len(wanted) - len(missing), len(wanted))
+        for each in missing:
+            self._run(self._copying(source, each, partial.part), f"fetch {path} from {uri}")
+            partial.note(each)
+            breakpoints.reached("fetch.range_noted")
+        partial.cut()
+        return bool(done)
+
+    def _extents(self, uri: str, source: tuple[list[str], str]) -> Iterator[tuple[int, int, bool]]:
+        """(start, length, whether it holds anything but zeros) of a served file, in order."""
+        objects, name = source
+        command = [*_UNTIL_WE_END, "qemu-img", "map", *objects, "--output=json", "--image-opts", name]
+        for extent in json.loads(self._run(command, f"look at what {uri} holds")):
+            yield extent["start"], extent["length"], not extent["zero"]
+
+    def _run(self, command: list[str], action: str) -> bytes:
+        """What a program prints.
+
+        :raises FetchInterrupted: it failed: the source, or the way there, may come back.
         """
+        try:
+            done = processes.run(command, FETCH_TIMEOUT_S)
+        except TimeoutError as error:
+            raise FetchInterrupted(host=self.host, action=action, reason=str(error)) from error
+        if done.returncode != 0:
+            raise FetchInterrupted(host=self.host, action=action, reason=done.failure)
+        return done.stdout
+
+    def _copying(self, source: tuple[list[str], str], part: Range, target: str) -> list[str]:
+        objects, name = source
+        command = [*_UNTIL_WE_END, "qemu-img", "convert", *objects, "-n", "--target-is-zero", "-W"]
+        command += ["-r", str(self.limit_bytes_s)] if self.limit_bytes_s else []
+        where = f"offset={part.start},size={part.length}"
+        file = f"driver=raw,{where},file.driver=file,file.filename={_escaped(target)}"
+        return [*command, "--image-opts", "--target-image-opts", f"{name},{where}", file]
+
+    def _source(self, uri: str) -> tuple[list[str], str]:
+        """How QEMU is to reach a served file: objects that it needs, and its options.
+
         :raises StorageError: the source offers it otherwise than this host wants it: encrypted or not.
         """
         parsed = urllib.parse.urlsplit(uri)
         if (parsed.scheme == "nbds") != self.tls:
             reason = "one host has live_migration_with_native_tls on, the other off: set it alike on all hosts"
             raise StorageError(host=self.host, action=f"fetch from {uri}", reason=reason)
-        # (a copy must not outlive the service that wants it)
-        command = ["setpriv", "--pdeathsig", "KILL", "qemu-img", "convert", "-O", "raw", "-W"]
-        command += ["-r", str(self.limit_bytes_s)] if self.limit_bytes_s else []
-        if not self.tls:
-            return [*command, "-f", "raw", f"nbd://{parsed.netloc}", target]
-        name = _told(uri, "tls-hostname")
         server = f"file.driver=nbd,file.server.type=inet,file.server.host={parsed.hostname},file.server.port={parsed.port}"
-        source = f"driver=raw,{server},file.tls-creds=tls0,file.tls-hostname={name}"
-        return [*command, *self._credentials("client"), "--image-opts", source, target]
+        if not self.tls:
+            return [], f"driver=raw,{server}"
+        name = _told(uri, "tls-hostname")
+        return self._credentials("client"), f"driver=raw,{server},file.tls-creds=tls0,file.tls-hostname={name}"
 
     def _credentials(self, endpoint: str) -> list[str]:
         return ["--object", f"tls-creds-x509,id=tls0,endpoint={endpoint},dir={self.pki},verify-peer=yes"]
@@ -158,10 +216,14 @@ class _Server:
     def _command(self, port: int) -> list[str]:
         serve_it = ["qemu-nbd", "--read-only", "--persistent", f"--shared={CLIENTS}", *self._credentials]
         # (a guest may be using the file)
-        name = self._path.replace(",", ",,")
-        image = f"driver=raw,read-only=on,force-share=on,file.driver=file,file.filename={name}"
+        image = f"driver=raw,read-only=on,force-share=on,file.driver=file,file.filename={_escaped(self._path)}"
         where = ["-b", self._address, "-p", str(port), "--image-opts", image]
-        return ["setpriv", "--pdeathsig", "KILL", *serve_it, *where]
+        return [*_UNTIL_WE_END, *serve_it, *where]
+
+
+def _escaped(path: str) -> str:
+    """A path in QEMU's options."""
+    return path.replace(",", ",,")
 
 
 def _told(uri: str, name: str) -> str:

@@ -71,14 +71,15 @@ def _bootstrap(layout: Layout, password: str) -> None:
     folder = _folder(layout)
     own = ["--keystone-user", "root", "--keystone-group", "root"]
     url = f"http://{CONTROLLER}:{PORT}/v3"
+    environment = {**machine.environment(), "OS_BOOTSTRAP_PASSWORD": password}  # (as an argument it could look like an option)
     urls = [part for kind in ("admin", "internal", "public") for part in (f"--bootstrap-{kind}-url", url)]
     for command in (
         ["db_sync"],
         ["fernet_setup", *own],
         ["credential_setup", *own],
-        ["bootstrap", "--bootstrap-password", password, "--bootstrap-region-id", REGION, *urls],
+        ["bootstrap", "--bootstrap-region-id", REGION, *urls],
     ):
-        run([openstack_venv.program("keystone-manage"), "--config-file", str(folder / "keystone.conf"), *command])
+        run([openstack_venv.program("keystone-manage"), "--config-file", str(folder / "keystone.conf"), *command], env=environment)
     (folder / "bootstrapped").touch()
 
 

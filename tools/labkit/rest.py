@@ -30,6 +30,13 @@ def status_of(layout: Layout, port: int, method: str, path: str, body: Any = Non
     return _request(layout, port, method, path, body, {"X-Auth-Token": token} if token else {})[0]
 
 
+def raw(layout: Layout, port: int, method: str, path: str, body: Any, token: str, version: str) -> tuple[int, Any]:
+    """The answer's status and its JSON, whatever they are; `version` as in `ask`."""
+    more = {"X-Auth-Token": token, "OpenStack-API-Version": version}
+    status, content, _ = _request(layout, port, method, path, body, more)
+    return status, json.loads(content) if content else None
+
+
 def upload(layout: Layout, port: int, path: str, file: Path, token: str) -> None:
     """PUT a file's bytes.
 

@@ -82,13 +82,19 @@ class Server:
 
 
 def boot(
-    lab: Lab, client: Client, name: str, host: str, flavor: str = "m1.tiny", networks: Sequence[str] = (seed.NETWORK,)
+    lab: Lab,
+    client: Client,
+    name: str,
+    host: str,
+    flavor: str = "m1.tiny",
+    networks: Sequence[str] = (seed.NETWORK,),
+    image: str = seed.IMAGE,
 ) -> Server:
     """`nova boot` on a host, with a port on each of the networks named, and wait until its guest answers on the first."""
     known = {one["name"]: one["id"] for one in json.loads(seed.manage(lab.layout, "network", "list", "--json"))}
     nics = [word for network in networks for word in ("--nic", f"net-id={known[network]}")]
     where = [*nics, "--availability-zone", f"nova:{host}"]
-    lab.nova("boot", "--flavor", flavor, "--image", seed.IMAGE, *where, name)
+    lab.nova("boot", "--flavor", flavor, "--image", image, *where, name)
     server_id = api.server_id(lab.layout, seed.token_of(lab.layout), name)
     wait_for_status(client, server_id, "ACTIVE", 120)
     return find(lab, client, server_id)

@@ -79,7 +79,7 @@ def configuration(each: Machine, password: str, options: Options, vxlan_remotes:
             "concurrency": options.concurrency,
             "network_backend": "neutron" if options.neutron else "embedded",
         },
-        "image": {"local_directory": IMAGES},
+        "image": {"backend": "glance" if options.glance else "local", "local_directory": IMAGES},
     }
     if each.is_controller:
         sections["database"] = {"connection": options.database_url}
@@ -111,6 +111,8 @@ def _openstack_sections(each: Machine, password: str, options: Options) -> dict[
     sections: dict[str, Mapping[str, object]] = {}
     if options.keystone and each.is_controller:
         sections["keystone_authtoken"] = {**own, "www_authenticate_uri": own["auth_url"], "service_token_roles_required": "true"}
+    if options.glance:
+        sections["glance"] = own
     if options.neutron:
         # the laboratory's agents say so
         sections["neutron"] = {**own, "plugged_when_bound": "bridge"}

@@ -13,18 +13,18 @@ from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
 from nova_blockmigrate.api import belongings, hosts
+from nova_blockmigrate.api.image_catalogue import WantedImage
 from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, record
 from nova_blockmigrate.api.request import Request, Response
 from nova_blockmigrate.api.routes import route
 from nova_blockmigrate.api.schemas import servers as schemas
 from nova_blockmigrate.api.views import servers as views
 from nova_blockmigrate.db import session
-from nova_blockmigrate.db.models import Flavor, Image, Instance, Network, SecurityGroup, utcnow
+from nova_blockmigrate.db.models import Flavor, Instance, Network, SecurityGroup, utcnow
 from nova_blockmigrate.db.queries import (
     actions,
     compute_nodes,
     flavor_access,
-    images,
     instances,
     networks,
     security_groups,
@@ -44,16 +44,12 @@ class NoNetwork(exceptions.Invalid):
     template = "There is no network to use: make one with `nova-blockmigrate-manage network create`, or say 'none'."
 
 
-class FlavorTooSmall(exceptions.Invalid):
-    template = "Flavor {flavor} is too small for image {image}: {needed} needed."
-
-
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
     """What the body asks for, found and checked."""
 
     flavor: Flavor
-    image: Image
+    image: WantedImage
     networks: list[Network]
     security_groups: list[SecurityGroup]
     requested_networks: Any
@@ -67,8 +63,9 @@ def create(request: Request) -> Response:
     body = request.body["server"]
     count = _count(body)
     host = _requested_host(request, body)
+    image = _find_image(request, body)
     with session.writer() as db:
-        wanted = _find(db, request, body, host, count)
+        wanted = _find(db, request, body, image, host, count)
         reservation = "r-" + secrets.token_hex(4)
         more = belongings.columns(db, request, wanted.flavor, count)
         made = [_insert(db, request, body, wanted, index, reservation, more) for index in range(count)]
@@ -109,16 +106,25 @@ def _requested_host(request: Request, body: dict[str, Any]) -> str | None:
     return forced or host or None
 
 
-def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | None, count: int) -> _Wanted:
+def _find_image(request: Request, body: dict[str, Any]) -> WantedImage:
+    """
+    :raises exceptions.Invalid: it does not exist for the caller, or no server can be made from it.
+    """
+    image_id = body.get("imageRef") or next((disk["uuid"] for disk in body.get("block_device_mapping_v2", [])), None)
+    if not image_id:
+        raise exceptions.ValidationError(detail="imageRef: servers boot from an image; name one")
+    try:
+        return request.deployment.images.find(request.context, image_id)
+    except exceptions.NotFound as error:  # the fault is in the body, not in the path
+        raise exceptions.Invalid(error.message) from error
+
+
+def _find(db: orm.Session, request: Request, body: dict[str, Any], image: WantedImage, host: str | None, count: int) -> _Wanted:
     """
     :raises exceptions.Invalid: something named does not exist or does not fit.
     """
     try:
         flavor = flavor_access.visible(db, request.context, str(body["flavorRef"]).rsplit("/", 1)[-1])
-        image_id = body.get("imageRef") or next((disk["uuid"] for disk in body.get("block_device_mapping_v2", [])), None)
-        if not image_id:
-            raise exceptions.ValidationError(detail="imageRef: servers boot from an image; name one")
-        image = images.get(db, image_id)
         foreign = request.conf.network_backend != EMBEDDED
         found = [] if foreign else _networks(db, body.get("networks"))
         groups = _security_groups(db, request, body) if any(network.port_security for network in found) else []
@@ -126,12 +132,7 @@ def _find(db: orm.Session, request: Request, body: dict[str, Any], host: str | N
         raise exceptions.Invalid(error.message) from error
     if host:
         compute_nodes.get_by_host(db, host)
-    size_gib = -(-image.size_bytes // 2**30) if image.disk_format == "raw" else 0
-    needed_gib = max(image.min_disk_gib, size_gib)
-    if flavor.root_gib and flavor.root_gib < needed_gib:
-        raise FlavorTooSmall(flavor=flavor.name, image=image.name, needed=f"{needed_gib} GiB of disk")
-    if flavor.memory_mib < image.min_ram_mib:
-        raise FlavorTooSmall(flavor=flavor.name, image=image.name, needed=f"{image.min_ram_mib} MiB of memory")
+    image.check_fits(flavor)
     asked = _asked_networks(body, count) if foreign else None
     return _Wanted(flavor, image, found, groups, asked, host, count)
 

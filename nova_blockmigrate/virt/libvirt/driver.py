@@ -11,10 +11,10 @@ from oslo_log import log
 
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import ConfigurationError
+from nova_blockmigrate.image import source as image_source
 from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.nbd import Exchange
-from nova_blockmigrate.image.source import LocalDirectory
 from nova_blockmigrate.network import settings as network_settings
 from nova_blockmigrate.network.plumbing import NoLedger, Plumbing
 from nova_blockmigrate.objects import (
@@ -102,7 +102,7 @@ class LibvirtDriver(ComputeDriver):
         os.makedirs(self.instances_path, exist_ok=True)
         self.manifests = Manifests(os.path.join(self.conf.state_path, "manifests"))
         self.manifests.prune()
-        source = LocalDirectory(self.conf.image.local_directory, self.manifests, host)
+        source = image_source.load(self.conf, self.manifests, host)
         self.images = BaseImages(self.instances_path, source, self.manifests, self.conf.force_raw_images, host)
         limit_bytes_s = self.transfer_settings.bandwidth_mib * 1024**2
         self.exchange = Exchange(host, self.manifests, self.transfer_settings.native_tls, limit_bytes_s)

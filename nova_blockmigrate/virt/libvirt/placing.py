@@ -37,7 +37,7 @@ def movable(guest: GuestDescription) -> set[str]:
 
 def names(layer: DiskLayer, may_move: bool) -> tuple[str, ...]:
     """Names that a file may have here, the best first: its own, or one beside a namesake with other bytes."""
-    return (layer.path, f"{layer.path}.{layer.sha256[:16]}") if may_move else (layer.path,)
+    return (layer.path, cache.beside(layer.path, layer.sha256)) if may_move else (layer.path,)
 
 
 def find(layer: DiskLayer, may_move: bool, manifests: Manifests, host: str) -> Place | None:

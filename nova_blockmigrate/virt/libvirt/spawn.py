@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from nova_blockmigrate.exceptions import Invalid
+from nova_blockmigrate.exceptions import FlavorTooSmall, Invalid
 from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import DiskLayer, Server
@@ -12,7 +12,7 @@ from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site
+from nova_blockmigrate.virt.libvirt.unmake import BASE, DIRECTORY, DOMAIN, FILE, Site
 
 
 def spawn(
@@ -44,8 +44,13 @@ def _make_disk(host: Host, images: BaseImages, server: Server, instances_path: s
     if server.image is None:
         raise Invalid(f"Server {server.uuid} has no image to start from.")
     directory = str(domain_xml.instance_directory(instances_path, server.uuid))
-    base = images.base_for(server.image)
+    with ledger.entry(BASE, images.path_of(server.image)):  # it stays; what is left of one that was cut off does not
+        base = images.base_for(server.image)
     layer = disks.read_chain(base.path, base.format, host.name)[0]
+    if server.root_gib and layer.virtual_size_bytes > server.root_gib * disks.GIB:
+        raise FlavorTooSmall(
+            flavor=f"with {server.root_gib} GiB of disk", image=server.image.id, needed=f"{layer.virtual_size_bytes} bytes of disk"
+        )
     with ledger.entry(DIRECTORY, directory):
         os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, "disk")

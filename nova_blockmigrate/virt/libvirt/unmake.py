@@ -67,8 +67,8 @@ def unmake(site: Site) -> tuple[str, ...]:
 
 def _remove_file(site: Site, name: str) -> str:
     """A file, and what it is called while it is brought."""
-    _unlink(name)
-    _unlink(name + cache.PART_SUFFIX)
+    for path in (name, *cache.scratch_names(name)):
+        _unlink(path)
     return ""
 
 
@@ -94,7 +94,8 @@ def _remove_base(site: Site, name: str) -> str:
     if not os.path.isdir(os.path.dirname(name)):
         return ""
     with cache.making(name):
-        _unlink(name + cache.PART_SUFFIX)
+        for path in cache.scratch_names(name):
+            _unlink(path)
         if cache.is_cached(name) or site.ledger.is_shared(Artefact(BASE, name)) or not os.path.exists(name):
             return ""
         if users := in_use.users_of(site.host, name, but=site.server.uuid):

@@ -142,3 +142,8 @@ def test_nothing_is_awaited_when_told_so(
 ) -> None:
     conf.set_override(option, value, group=group)
     assert ports.prepare(PLAN, records.open(PLAN, "destination")).awaited == ()
+
+
+def test_a_destination_is_not_judged_by_the_bridge_that_the_source_has(ports: Ports, conf: cfg.ConfigOpts) -> None:
+    assert [vif.is_bound for vif in ports.unbound(SERVER).vifs] == [False]
+    assert Ports(conf, Embedded(conf)).unbound(SERVER) == SERVER

@@ -73,6 +73,67 @@ def test_a_missing_image_is_an_error_that_says_where_it_is_expected(tmp_path: Pa
         cache(tmp_path).base_for(ImageRef("another", "qcow2", 1, ""))
 
 
+def test_a_file_of_the_bases_name_with_other_bytes_is_not_used_and_left_alone(tmp_path: Path, image: ImageRef) -> None:
+    namesake = Path(cache(tmp_path).path_of(image))
+    namesake.parent.mkdir(parents=True)
+    namesake.write_text("other bytes")
+    known(tmp_path).sha256_of(str(namesake))  # as when a check looks at it
+
+    first, second = cache(tmp_path).base_for(image), cache(tmp_path).base_for(image)
+
+    assert Path(first.path).read_bytes() == (tmp_path / "raw").read_bytes()
+    assert first == second
+    assert first.path == f"{namesake}.{hashlib.sha256((tmp_path / 'raw').read_bytes()).hexdigest()[:16]}"
+    assert namesake.read_text() == "other bytes"
+    assert sorted(namesake.parent.iterdir()) == [namesake, Path(first.path)]
+
+
+def test_a_file_of_the_bases_name_with_its_bytes_is_used_whoever_made_it(tmp_path: Path, image: ImageRef) -> None:
+    there = Path(cache(tmp_path).path_of(image))
+    there.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "raw", there)
+    number = there.stat().st_ino
+
+    assert cache(tmp_path).base_for(image).path == str(there)
+    assert there.stat().st_ino == number
+    assert list(there.parent.iterdir()) == [there]
+
+
+def test_a_base_whose_bytes_were_changed_is_made_anew(tmp_path: Path, image: ImageRef) -> None:
+    base = Path(cache(tmp_path).base_for(image).path)
+    with base.open("r+b") as file:
+        file.write(b"changed")
+    again = Path(cache(tmp_path).base_for(image).path)
+    assert again != base
+    assert again.read_bytes() == (tmp_path / "raw").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        (["-u", "-b", "/etc/passwd", "-F", "raw"], "overlay on another file"),
+        (["-o", "data_file=data,data_file_raw=on"], "data are in another file"),
+        (["--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s"], "encrypted"),
+    ],
+)
+def test_an_image_that_points_elsewhere_is_refused(tmp_path: Path, image: ImageRef, options: list[str], why: str) -> None:
+    path = tmp_path / "images" / "sly"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", *options, str(path), "1M"]
+    done = run(["env", "-C", str(tmp_path), *command])
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(StorageError, match=why):
+        cache(tmp_path).base_for(ImageRef("sly", "qcow2", path.stat().st_size, ""))
+    assert list((tmp_path / "instances" / "_base").iterdir()) == []
+
+
+def test_an_image_that_is_not_what_it_is_called_is_refused(tmp_path: Path, image: ImageRef) -> None:
+    (tmp_path / "images" / "text").write_text("no qcow2" * 100)
+    with pytest.raises(StorageError, match="no qcow2 file"):
+        cache(tmp_path).base_for(ImageRef("text", "qcow2", 800, ""))
+    with pytest.raises(StorageError, match="format is vmdk"):
+        cache(tmp_path).base_for(ImageRef("text", "vmdk", 800, ""))
+
+
 def test_a_manifest_is_believed_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "base"
     path.write_bytes(b"a")

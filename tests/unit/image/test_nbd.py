@@ -8,6 +8,7 @@ import ipaddress
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
+from nova_blockmigrate.image import nbd
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.nbd import Exchange
+from nova_blockmigrate.image.partial import Partial, Range, ranges_of
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-nbd") or not shutil.which("setpriv"), reason="qemu-nbd is not installed")
 MIB = 1024**2
@@ -102,7 +105,7 @@ def test_a_file_that_is_not_there_cannot_be_served(exchange: Exchange, tmp_path:
         pass
 
 
-def test_a_copy_that_is_cut_off_leaves_nothing_and_may_begin_again(tmp_path: Path, base: Path, there: Path) -> None:
+def test_a_copy_that_is_cut_off_leaves_nothing_of_the_name_and_may_be_tried_again(tmp_path: Path, base: Path, there: Path) -> None:
     slow = Exchange("localhost", Manifests(str(tmp_path / "manifests")), limit_bytes_s=MIB // 4)
     failures: list[StorageError] = []
 
@@ -121,12 +124,125 @@ def test_a_copy_that_is_cut_off_leaves_nothing_and_may_begin_again(tmp_path: Pat
         while not part.exists() or not part.stat().st_blocks:
             assert thread.is_alive(), failures or "it was not slow"
     thread.join()
-    assert failures and list(there.parent.iterdir()) == []
+    assert failures and not there.exists()
 
     fast = Exchange("localhost", slow.manifests)
     with fast.serve(str(base), "127.0.0.1") as uri:
         fast.fetch(uri, sha256(base), str(there))
     assert there.read_bytes() == base.read_bytes()
+    assert list(there.parent.iterdir()) == [there]
+
+
+class Cut(Exception):
+    """The service dies."""
+
+
+@pytest.fixture
+def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Has a fetch end after that many of its ranges (of one MiB) are there."""
+    monkeypatch.setattr(nbd, "RANGE_BYTES", MIB)
+
+    def cut(ranges: int) -> None:
+        left = [ranges]
+
+        def reached(name: str) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise Cut
+
+        monkeypatch.setattr(nbd.breakpoints, "reached", reached)
+
+    return cut
+
+
+def fill(base: Path, mib: int) -> None:
+    with base.open("r+b") as file:
+        file.write(os.urandom(mib * MIB))
+
+
+def test_the_second_try_brings_only_the_rest(exchange: Exchange, base: Path, there: Path, cut_after: Callable[[int], None]) -> None:
+    fill(base, 6)
+    whole, wanted = base.read_bytes(), sha256(base)
+    cut_after(4)
+    with exchange.serve(str(base), "127.0.0.1") as uri, pytest.raises(Cut):
+        exchange.fetch(uri, wanted, str(there))
+    assert not there.exists()
+    with base.open("r+b") as file:
+        file.write(bytes(4 * MIB))  # whoever reads them again gets them wrong
+
+    with exchange.serve(str(base), "127.0.0.1") as uri:
+        exchange.fetch(uri, wanted, str(there))
+
+    assert there.read_bytes() == whole
+    assert list(there.parent.iterdir()) == [there]
+
+
+def test_what_was_brought_and_is_wrong_is_brought_anew(
+    exchange: Exchange, base: Path, there: Path, cut_after: Callable[[int], None]
+) -> None:
+    fill(base, 6)
+    cut_after(4)
+    with exchange.serve(str(base), "127.0.0.1") as uri:
+        with pytest.raises(Cut):
+            exchange.fetch(uri, sha256(base), str(there))
+        with Path(f"{there}.part").open("r+b") as file:
+            file.write(b"spoilt")
+        exchange.fetch(uri, sha256(base), str(there))
+    assert there.read_bytes() == base.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda part, notes: notes.unlink(),
+        lambda part, notes: part.unlink(),
+        lambda part, notes: notes.write_text("nonsense\n"),
+        lambda part, notes: notes.write_text(notes.read_text().replace('"sha256": "', '"sha256": "0')),
+    ],
+    ids=["no notes", "no bytes", "nonsense", "another file's"],
+)
+def test_without_good_notes_it_begins_anew(
+    exchange: Exchange, base: Path, there: Path, cut_after: Callable[[int], None], spoil: Callable[[Path, Path], None]
+) -> None:
+    cut_after(1)
+    with exchange.serve(str(base), "127.0.0.1") as uri:
+        with pytest.raises(Cut):
+            exchange.fetch(uri, sha256(base), str(there))
+        spoil(Path(f"{there}.part"), Path(f"{there}.part.done"))
+        exchange.fetch(uri, sha256(base), str(there))
+    assert there.read_bytes() == base.read_bytes()
+    assert list(there.parent.iterdir()) == [there]
+
+
+def test_a_note_that_a_crash_cut_off_is_as_none(tmp_path: Path) -> None:
+    partial = Partial(str(tmp_path / "base"), "0" * 64, 3 * MIB)
+    assert partial.begin() == frozenset()
+    partial.note(Range(0, MIB))
+    with (tmp_path / "base.part.done").open("ab") as file:
+        file.write(b"[1048576, 10")
+    again = Partial(str(tmp_path / "base"), "0" * 64, 3 * MIB)
+    assert again.begin() == {Range(0, MIB)}
+    again.note(Range(MIB, MIB))
+    assert Partial(str(tmp_path / "base"), "0" * 64, 3 * MIB).begin() == {Range(0, MIB), Range(MIB, MIB)}
+
+
+@pytest.mark.parametrize(
+    "extents, ranges",
+    [
+        ([], []),
+        ([(0, 4096, False)], []),
+        ([(0, 1, True)], [Range(0, 512)]),
+        ([(0, 4096, True), (4096, 4096, False), (8192, 100, True)], [Range(0, 8704)]),
+        ([(0, 4096, True), (4096, MIB, False), (4096 + MIB, 512, True)], [Range(0, 4096), Range(4096 + MIB, 512)]),
+        ([(0, 5 * MIB // 2, True)], [Range(0, MIB), Range(MIB, MIB), Range(2 * MIB, MIB // 2)]),
+        ([(0, MIB // 2, True), (MIB // 2, MIB, True)], [Range(0, MIB // 2), Range(MIB // 2, MIB)]),
+        ([(MIB, 700, True), (MIB + 700, 10, True)], [Range(MIB, 1024)]),
+    ],
+)
+def test_ranges_hold_all_that_is_not_zero_in_pieces_of_a_limited_length(
+    extents: list[tuple[int, int, bool]], ranges: list[Range]
+) -> None:
+    assert list(ranges_of(extents, MIB)) == ranges
 
 
 def test_the_limit_of_bandwidth_is_kept(tmp_path: Path, base: Path, there: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,9 @@ def test_vxlan_without_other_hosts_is_refused(devices: Path) -> None:
 def test_plugging_into_a_missing_bridge_fails(devices: Path) -> None:
     with pytest.raises(NetworkError, match="no-such-bridge"):
         Plumbing(NetworkSettings("compute1", str(devices / "book.json"))).plug([vif("no-such-bridge")], NoLedger())
+
+
+def test_what_is_not_bound_here_yet_needs_nothing_here(devices: Path) -> None:
+    elsewhere = dataclasses.replace(vif(), bridge="br-of-the-source")
+    assert "br-of-the-source" in why_not(devices, elsewhere)
+    assert why_not(devices, dataclasses.replace(elsewhere, is_bound=False)) == ""

@@ -1,0 +1,88 @@
+"""Brings up a laboratory with a real Keystone and a real Glance, once for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.conftest import boot, client, pytest_runtest_makereport  # noqa: F401 - fixtures and hook of the laboratory
+
+TIME_LIMIT_S = 600
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Any]:
+    from labkit import keystone, rest, seed
+    from labkit.lab import Lab
+    from labkit.progress import Progress
+    from labkit.services import Options
+
+    if os.geteuid() != 0:
+        pytest.fail("the laboratory needs root: it makes namespaces and mounts")
+    state = pathlib.Path(os.environ.get("NBM_LAB") or tempfile.mkdtemp(prefix="nbm-test-", dir="/var/tmp"))
+    lab = Lab(state)
+    concurrency = os.environ.get("NBM_LAB_CONCURRENCY", "eventlet")
+    try:
+        lab.up(options=Options(concurrency=concurrency, keystone=True, glance=True), progress=Progress())
+        token = seed.token_of(lab.layout)
+        projects, _ = rest.ask(lab.layout, keystone.PORT, "GET", "/v3/projects?name=admin", token=token)
+        seed.allow_tests_in(lab.layout, projects["projects"][0]["id"])
+        yield lab
+    finally:
+        lab.down()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+class Images:
+    """What tests ask of Glance, as the administrator."""
+
+    def __init__(self, lab: Any) -> None:
+        self._lab = lab
+        self._made: list[str] = []
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        from labkit import glance, seed
+
+        return glance.ask(self._lab.layout, seed.token_of(self._lab.layout), method, path, body)
+
+    def make(self, name: str, file: pathlib.Path, **values: Any) -> str:
+        from labkit import glance, seed
+
+        self._made.append(glance.make_image(self._lab.layout, seed.token_of(self._lab.layout), name, file, **values))
+        return self._made[-1]
+
+    def delete(self, image_id: str) -> None:
+        self.ask("DELETE", f"/images/{image_id}")
+        self._made.remove(image_id)
+
+    def clear(self) -> None:
+        for image_id in list(self._made):
+            self.delete(image_id)
+
+
+@pytest.fixture
+def images(lab: Any) -> Iterator[Images]:
+    images = Images(lab)
+    yield images
+    images.clear()
+
+
+@pytest.fixture
+def doomed(images: Images, boot: Callable[..., Any]) -> str:  # noqa: F811
+    """An image of the guest's own, other than that of all others; its id."""
+    from labkit import guest_image
+
+    return images.make("doomed", guest_image.ensure_image())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a test does is limited in time; bringing everything up, which the first one does, takes as long as it takes."""
+    for item in items:
+        if item.path.parent == pathlib.Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TIME_LIMIT_S, func_only=True))
