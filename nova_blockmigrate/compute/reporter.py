@@ -26,6 +26,8 @@ LOG = log.getLogger(__name__)
 ANSWER_TIME_S = 5
 FIRST_ANSWER_TIME_S = 1
 RETRY_S = 1.0
+MOST_DOUBLINGS = 3
+"""Of the pause after a report that was not answered: four seconds at most."""
 
 
 class Reporter:
@@ -48,6 +50,8 @@ class Reporter:
         self._seen: dict[str, PowerState] = {}
         self._heard: bool | None = None
         """Whether the last report was answered; None before the first."""
+        self._unheard = 0
+        """How many were not, since then: hundreds of hosts must not keep a busy conductor busy by asking again and again."""
 
     def report(self) -> float:
         """One sign of life; returns the seconds until the next. A conductor or hypervisor that does not answer is logged
@@ -60,10 +64,11 @@ class Reporter:
             if self._heard is not False:
                 LOG.warning("No report of %s reached a conductor: %s", self._host, error)
             self._heard = False
-            return min(RETRY_S, self._interval_s)
+            self._unheard = min(self._unheard + 1, MOST_DOUBLINGS)
+            return min(RETRY_S * float(2 ** (self._unheard - 1)), self._interval_s)
         if not self._heard:
             LOG.info("Reports of %s reach a conductor", self._host)
-        self._heard = True
+        self._heard, self._unheard = True, 0
         for migration_uuid, status in over.items():
             self._clear(context, migration_uuid, MigrationStatus(status))
         return self._interval_s
@@ -79,7 +84,8 @@ class Reporter:
 
     def _report(self, context: RequestContext, resources: HostResources, steady: dict[str, PowerState]) -> dict[str, str]:
         # without a conductor's queue on the broker a call is lost: while none was heard, do not wait long for an answer
-        client = self._conductors.prepare(timeout=ANSWER_TIME_S if self._heard else FIRST_ANSWER_TIME_S)
+        patience_s = ANSWER_TIME_S if self._heard else min(ANSWER_TIME_S, FIRST_ANSWER_TIME_S * 2**self._unheard)
+        client = self._conductors.prepare(timeout=patience_s)
         answer: dict[str, str] = client.call(
             context,
             "report_host",

@@ -32,7 +32,7 @@ def refresh(computes: ComputeAPI, context: RequestContext, group_ids: Collection
     with session.reader() as db:
         found = {server.uuid: server for server in security_groups.servers_guarded_by(db, group_ids)}
         found |= {uuid: instances.get(db, uuid) for uuid in server_uuids}
-        moving = {one.instance_uuid: one.dest_compute for one in migrations.unfinished(db) if one.dest_compute}
+        moving = migrations.destinations(db, list(found))
     by_host: dict[str, list[Any]] = {}
     for server in found.values():
         for host in {server.host, moving.get(server.uuid)} - {None}:
@@ -60,7 +60,7 @@ def _tell(computes: ComputeAPI, context: RequestContext, host: str, guests: list
 def guests_of(host: str) -> list[Any]:
     """The servers (`objects.Server`) that are on a host, or on their way to it."""
     with session.reader() as db:
-        here = instances.on_host(db, host)
-        coming = [instances.get(db, one.instance_uuid) for one in migrations.unfinished(db) if one.dest_compute == host]
+        here = instances.with_ports_on(db, host)
+        coming = [instances.get(db, uuid) for uuid in migrations.servers_coming_to(db, host)]
     known = {server.uuid: server for server in (*here, *coming)}
     return [to_primitive(server_of(server)) for server in known.values() if server.ports or server.network_info]

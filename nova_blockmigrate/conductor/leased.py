@@ -6,6 +6,7 @@ Each write is one transaction that also proves that the lease is still held: a c
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,17 +17,22 @@ from sqlalchemy import orm
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import checking, hosts
 from nova_blockmigrate.conductor.plug_events import PlugEvents
+from nova_blockmigrate.conductor.queue import SlotQueue
 from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.settings import server_of
 from nova_blockmigrate.conductor.steps import Where
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext, service_context
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, instances, migrations
+from nova_blockmigrate.db.queries import instances, migrations
 from nova_blockmigrate.objects import MigrationPlan, StepReport
 
 JOB_WAIT_S = 2.0
 Columns = dict[str, Any]
+
+
+OVER: Columns = {"holds_slot": False, "owner": None, "lease_expires_at": None}
+"""What every end sets."""
 
 
 class LeaseLost(Exception):
@@ -41,7 +47,9 @@ class Surroundings:
     owner: str
     computes: ComputeAPI
     stopping: threading.Event
-    slot_released: threading.Condition
+    queue: SlotQueue
+    checks: threading.Semaphore
+    """How many migrations are checked at a time."""
     volumes: ServerVolumes
     ports: ServerPorts
     plugs: PlugEvents
@@ -64,20 +72,17 @@ class LeasedMigration:
 
         :raises LeaseLost: another conductor has it.
         """
-        if not migrations.renew_lease(db, self.id, self.around.owner, models.utcnow(), self.conf.conductor.lease_time):
+        migration = migrations.get_owned(db, self.id, self.around.owner)
+        if migration is None:
             raise LeaseLost
-        return migrations.get(db, self.id)
+        migration.lease_expires_at = models.utcnow() + datetime.timedelta(seconds=self.conf.conductor.lease_time)
+        return migration  # (the next statement of the transaction, or its end, writes that with whatever else changes)
 
     def write(self, **columns: Any) -> models.Migration:
         """Change columns, in a transaction of its own."""
         with session.writer() as db:
             self.owned(db)
             return migrations.update(db, self.id, **columns)
-
-    def over(self, db: orm.Session, migration: models.Migration, message: str | None) -> Columns:
-        """What every end has in common; the columns that it sets."""
-        actions.finish(db, migration.instance_uuid, migration.request_id, message)
-        return {"holds_slot": False, "owner": None, "lease_expires_at": None}
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
@@ -88,8 +93,7 @@ class LeasedMigration:
 
     def ring(self) -> None:
         """A slot may be free: those who wait for one look again."""
-        with self.around.slot_released:
-            self.around.slot_released.notify_all()
+        self.around.queue.ring()
 
     # --- hosts ------------------------------------------------------------------------------------------------------
 

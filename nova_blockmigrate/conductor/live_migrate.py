@@ -9,20 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from oslo_log import log
 from sqlalchemy import orm
 
 from nova_blockmigrate import breakpoints, exceptions
 from nova_blockmigrate.conductor import checking, hosts, steps
-from nova_blockmigrate.conductor.leased import Columns, LeasedMigration, LeaseLost, Surroundings, label
+from nova_blockmigrate.conductor.leased import OVER, Columns, LeasedMigration, LeaseLost, Surroundings, label
 from nova_blockmigrate.conductor.migration_ports import MigrationPorts
 from nova_blockmigrate.conductor.roll_back import Failure, aborted, failing_by_volumes, roll_back, turn_back, vm_state
 from nova_blockmigrate.conductor.steps import Step, Where
 from nova_blockmigrate.conductor.transferring import Transferring, final_counters
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, instances, migrations
+from nova_blockmigrate.db.queries import actions, instances, migrations, rows
+from nova_blockmigrate.notifications import servers
 from nova_blockmigrate.objects import MigrationStatus, TransferOutcome, TransferProgress, from_primitive, to_primitive
 
 LOG = log.getLogger(__name__)
@@ -103,18 +103,18 @@ class LiveMigrateTask:
         following = steps.after(step)
         with session.writer() as db:
             migration = self._leased.owned(db)
-            timeline = migration.timeline | {step.name: round(seconds, 3)}
-            actions.end_open_events(db, migration.instance_uuid, migration.request_id, "Success")
+            columns |= {"step": following.name, "status": following.status.value}
+            columns["timeline"] = migration.timeline | {step.name: round(seconds, 3)}
             if step.name == "record":
-                _move_instance(db, migration, self._ports.known_after(db, migration))
+                _move_instance(db, migration, self._ports)
             if following.status.is_final:
-                columns |= self._leased.over(db, migration, None)
-            elif following.event:
-                host = _host_of(following, migration, columns) or self._conf.host
-                actions.start_event(db, migration.instance_uuid, migration.request_id, following.event, host)
-            columns |= {"step": following.name, "status": following.status.value, "timeline": timeline}
+                columns |= OVER
+            host = _host_of(following, migration, columns) or self._conf.host
             migration = migrations.update(db, self._id, **columns)
+            request = (migration.instance_uuid, migration.request_id)
+            actions.next_event(db, *request, following.event, host, is_last=following.status.is_final)
         LOG.info("%s %s done in %.3f s, now %s", label(migration), step.name, seconds, migration.status)
+        servers.step_done(migration, step.name)
         if migration.status == MigrationStatus.COMPLETED:
             self._leased.ring()
         return migration
@@ -123,8 +123,19 @@ class LiveMigrateTask:
 
     def _check(self, migration: models.Migration) -> Columns:
         """Run all checks on the named host, or on one host after the other until one passes."""
+        while not self._around.checks.acquire(timeout=1.0):
+            if self._around.stopping.is_set():
+                raise hosts.Stopping
+        try:
+            return self._check_now()
+        finally:
+            self._around.checks.release()
+
+    def _check_now(self) -> Columns:
         with session.writer() as db:
-            self._leased.owned(db)
+            migration = self._leased.owned(db)
+            if migration.abort_requested:
+                raise aborted()
             event = steps.BY_NAME["check"].event or ""
             actions.start_event(db, migration.instance_uuid, migration.request_id, event, self._conf.host)
         context = self._leased.context(migration)
@@ -143,20 +154,16 @@ class LiveMigrateTask:
         }
 
     def _queue(self, migration: models.Migration) -> Columns:
-        """Wait for a slot at both hosts; other conductors and this one release slots, only this one's ring."""
-        limit = self._conf.max_concurrent_live_migrations
-        while True:
-            with session.writer() as db:
-                self._leased.owned(db)
-                if migrations.claim_slot(db, self._id, limit):
-                    self._ports.forget_events(db, migration)
-                    return {}
-            with self._around.slot_released:
-                self._around.slot_released.wait(1.0)
-            if self._around.stopping.is_set():
-                raise hosts.Stopping
-            if self._leased.read().abort_requested:
-                raise aborted()
+        """Wait for a slot at both hosts."""
+        self._around.queue.wait(self._id)
+        if self._around.stopping.is_set():
+            raise hosts.Stopping
+        with session.writer() as db:
+            migration = self._leased.owned(db)
+            if not migration.holds_slot:
+                raise aborted()  # nothing else takes it out of the queue while the lease holds
+            self._ports.forget_events(db, migration)
+        return {}
 
     def _prepare_destination(self, migration: models.Migration) -> Columns:
         with failing_by_volumes():
@@ -192,20 +199,20 @@ class LiveMigrateTask:
         return {}
 
 
-def _move_instance(db: orm.Session, migration: models.Migration, network_info: list[Any] | None) -> None:
+def _move_instance(db: orm.Session, migration: models.Migration, ports: MigrationPorts) -> None:
     """From here on users see the server on its new host."""
     outcome = from_primitive(TransferOutcome, migration.outcome)
-    instances.update(
-        db,
-        migration.instance_uuid,
-        host=migration.dest_compute,
-        node=migration.dest_node,
-        task_state=None,
-        vm_state=vm_state(outcome.power_state).value,
-        power_state=int(outcome.power_state),
-        progress=0,
-        network_info=network_info,
-    )
+    instance = instances.get(db, migration.instance_uuid)
+    values = {
+        "host": migration.dest_compute,
+        "node": migration.dest_node,
+        "task_state": None,
+        "vm_state": vm_state(outcome.power_state).value,
+        "power_state": int(outcome.power_state),
+        "progress": 0,
+        "network_info": ports.known_after(instance, migration),
+    }
+    rows.assign(db, instance, values)
 
 
 def _host_of(step: Step, migration: models.Migration, columns: Columns) -> str | None:

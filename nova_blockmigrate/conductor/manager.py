@@ -20,6 +20,8 @@ from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import compute_nodes, migrations, services
+from nova_blockmigrate.notifications import servers as notified
+from nova_blockmigrate.notifications import services as notified_services
 from nova_blockmigrate.objects import HostResources, MigrationStatus, PowerState, from_primitive
 
 
@@ -68,7 +70,9 @@ class ConductorManager:
         source's host, where a transfer may be running."""
         with session.writer() as db:
             migration = migrations.update(db, migration_id, abort_requested=True)
+        notified.wish(context, migration, "live_migration_abort.start")
         self._runner.abort(context, migration)
+        notified.wish(context, migration, "live_migration_abort.end")
 
     @session.retried
     def force_complete(self, context: RequestContext, migration_id: int) -> None:
@@ -76,7 +80,9 @@ class ConductorManager:
         with session.writer() as db:
             migration = migrations.update(db, migration_id, force_complete_requested=True)
         if migration.status == MigrationStatus.RUNNING:
+            notified.wish(context, migration, "live_migration_force_complete.start")
             self._runner.force_complete(context, migration)
+            notified.wish(context, migration, "live_migration_force_complete.end")
 
     def preflight(self, context: RequestContext, server_uuid: str, host: str | None, block_migration: str) -> dict[str, Any]:
         """The report that a migration of the server would get, for `host` or for every other one. Changes nothing."""
@@ -142,8 +148,11 @@ class ConductorManager:
         """A host lives. Returns those of the migrations it names that are over, with their final status."""
         typed = from_primitive(HostResources, resources)
         with session.writer() as db:
-            services.report(db, typed.host, compute_nodes.COMPUTE_BINARY, models.utcnow())
+            service = services.report(db, typed.host, compute_nodes.COMPUTE_BINARY, models.utcnow())
             compute_nodes.report(db, typed)
             found = {uuid: PowerState(state) for uuid, state in (power_states or {}).items()}
             take_in(db, typed.host, found, models.utcnow())
-            return migrations.final_statuses(db, migration_uuids)
+            over = migrations.final_statuses(db, migration_uuids)
+        if service.report_count == 1:
+            notified_services.changed(context, service, "create")
+        return over

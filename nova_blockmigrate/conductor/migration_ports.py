@@ -17,7 +17,7 @@ from nova_blockmigrate.conductor.plug_events import NotPlugged
 from nova_blockmigrate.conductor.roll_back import Failure
 from nova_blockmigrate.conductor.server_ports import moved
 from nova_blockmigrate.db import models
-from nova_blockmigrate.db.queries import external_events, instances
+from nova_blockmigrate.db.queries import external_events
 from nova_blockmigrate.objects import PreparedDestination, TransferOutcome, Vif, from_primitive
 
 LOG = log.getLogger(__name__)
@@ -60,10 +60,10 @@ class MigrationPorts:
         """In the place of a source that stays away."""
         self._for_each_port(migration, lambda vif: self._backend.unbind(vif.port_id, migration.source_compute))
 
-    def known_after(self, db: orm.Session, migration: models.Migration) -> list[dict[str, Any]] | None:
+    def known_after(self, instance: models.Instance, migration: models.Migration) -> list[dict[str, Any]] | None:
         """The server's `network_info` on its new host."""
         prepared = from_primitive(PreparedDestination, migration.prepared)
-        return moved(instances.get(db, migration.instance_uuid), prepared.vifs)
+        return moved(instance, prepared.vifs)
 
     def _is_called_off(self) -> bool:
         return self._leased.read().abort_requested

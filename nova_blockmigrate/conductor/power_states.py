@@ -34,7 +34,7 @@ def shown_state(vm_state: VmState, power_state: PowerState) -> VmState:
 def take_in(db: orm.Session, host: str, found: dict[str, PowerState], now: datetime.datetime) -> None:
     """Make the rows of a host's servers say what their guests do. Those with a task are left to the task."""
     settled = now - datetime.timedelta(seconds=SETTLED_S)
-    for instance in instances.on_host(db, host):
+    for instance in instances.states_on(db, host):
         power_state = found.get(instance.uuid)
         changed_at = instance.updated_at or instance.created_at
         if power_state is None or instance.task_state is not None or changed_at > settled:

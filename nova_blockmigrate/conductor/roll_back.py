@@ -11,10 +11,11 @@ from sqlalchemy import orm
 
 from nova_blockmigrate import breakpoints, exceptions
 from nova_blockmigrate.conductor import hosts, steps
-from nova_blockmigrate.conductor.leased import Columns, LeasedMigration, label
+from nova_blockmigrate.conductor.leased import OVER, Columns, LeasedMigration, label
 from nova_blockmigrate.conductor.steps import Step, Where
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, instances, migrations
+from nova_blockmigrate.notifications import servers
 from nova_blockmigrate.objects import (
     MigrationStatus,
     PowerState,
@@ -71,10 +72,22 @@ def turn_back(leased: LeasedMigration, migration: models.Migration, step: Step, 
     with session.writer() as db:
         leased.owned(db)
         actions.end_open_events(db, migration.instance_uuid, migration.request_id, "Error", failure.reason)
-        if any(undone.where is Where.DESTINATION for undone in steps.undoing(step)):
+        if _undone_at_destination(step):
             name = steps.ROLLBACK_EVENT
             actions.start_event(db, migration.instance_uuid, migration.request_id, name, migration.dest_compute)
-        return migrations.update(db, migration.id, **columns)
+        migration = migrations.update(db, migration.id, **columns)
+    _tell_of_the_turn(leased, migration, step, failure)
+    return migration
+
+
+def _tell_of_the_turn(leased: LeasedMigration, migration: models.Migration, step: Step, failure: Failure) -> None:
+    host = {Where.SOURCE: migration.source_compute, Where.DESTINATION: migration.dest_compute}.get(step.where)
+    where = f"{servers.COMPUTE}:{host}" if host else f"{servers.CONDUCTOR}:{leased.conf.host}"
+    servers.rolling_back(migration, _undone_at_destination(step), where, failure)
+
+
+def _undone_at_destination(step: Step) -> bool:
+    return any(undone.where is Where.DESTINATION for undone in steps.undoing(step))
 
 
 def roll_back(leased: LeasedMigration, migration: models.Migration) -> models.Migration:
@@ -97,9 +110,10 @@ def roll_back(leased: LeasedMigration, migration: models.Migration) -> models.Mi
         migration = leased.owned(db)
         actions.end_open_events(db, migration.instance_uuid, migration.request_id, "Success")
         _free_instance(db, migration)
-        columns = leased.over(db, migration, migration.reason)
+        actions.finish(db, migration.instance_uuid, migration.request_id, migration.reason)
         status = _failed_status(migration, step)
-        migration = migrations.update(db, migration.id, status=status.value, **columns)
+        migration = migrations.update(db, migration.id, status=status.value, **OVER)
+    servers.rolled_back(migration, migration.dest_compute if _undone_at_destination(step) else None)
     LOG.warning("%s rolled back, %s: %s", label(migration), migration.status, migration.reason)
     leased.ring()
     return migration
@@ -142,6 +156,7 @@ def _try_another(leased: LeasedMigration, migration: models.Migration) -> models
             holds_slot=False,
             **columns,
         )
+    servers.rolled_back(migration, tried)
     LOG.warning("%s %s failed, trying another host: %s", label(migration), tried, migration.reason)
     leased.ring()
     return migration

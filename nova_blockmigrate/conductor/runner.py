@@ -71,15 +71,14 @@ class MigrationRunner:
         """Keep the leases of what runs here; a task that lost its lease finds out at its next transaction."""
         with self._lock:
             running = list(self._tasks)
-        for migration_id in running:
+        if running:
             with session.writer() as db:
-                migrations.renew_lease(db, migration_id, self._around.owner, models.utcnow(), self._lease_s)
+                migrations.renew_leases(db, running, self._around.owner, models.utcnow(), self._lease_s)
 
     def give_up(self) -> None:
         """This conductor stops: tasks end at their next call, and their leases are free at once."""
         self._around.stopping.set()
-        with self._around.slot_released:
-            self._around.slot_released.notify_all()
+        self._around.queue.stop()
         with self._lock:
             running = list(self._tasks)
         for migration_id in running:

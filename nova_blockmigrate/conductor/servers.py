@@ -19,6 +19,7 @@ from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext, service_context
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, compute_nodes, external_events, instances, networks, server_tasks
+from nova_blockmigrate.notifications import servers as notified
 from nova_blockmigrate.objects import PowerState, StepReport, TaskState, VmState, to_primitive
 
 LOG = log.getLogger(__name__)
@@ -62,11 +63,13 @@ class ServerTasks:
             instance = self._place(server_uuid)
             instance = self.ports.connect(server_uuid)
             self._event(context, instance, "compute__do_build_and_run_instance")
+            notified.server_action(context, server_uuid, "build", "start")
             self._refresh_firewall(context, instance)
             power_state = self._ask(context, instance, "build", {})
         except (hosts.JobFailed, exceptions.BlockMigrateError) as error:
             LOG.error("[server %s] could not be built: %s", server_uuid, error)
             self._fail(context, server_uuid, str(error), vm_state=VmState.ERROR.value)
+            notified.server_action(context, server_uuid, "build", "error", error)
             return
         self._succeed(
             context,
@@ -75,6 +78,7 @@ class ServerTasks:
             power_state=power_state,
             launched_at=models.utcnow(),
         )
+        notified.server_action(context, server_uuid, "build", "end")
         self._refresh_firewall(context, instance)  # groups may have changed while it was built
         LOG.info("[server %s] built on %s", server_uuid, instance.host)
 
@@ -84,6 +88,7 @@ class ServerTasks:
             instance = instances.get(db, server_uuid)
         if instance.host is not None:
             self._event(context, instance, "compute_terminate_instance")
+        notified.server_action(context, server_uuid, "delete", "start")
         try:
             if instance.host is not None:
                 self._ask(context, instance, "delete", {})
@@ -100,6 +105,7 @@ class ServerTasks:
             networks.release_ports(db, instance.id)
             external_events.forget(db, [server_uuid])
             instances.mark_deleted(db, server_uuid)
+        notified.server_action(context, server_uuid, "delete", "end")
         self._refresh_firewall(context, instance)
         LOG.info("[server %s] deleted", server_uuid)
 
@@ -108,13 +114,16 @@ class ServerTasks:
         with session.reader() as db:
             instance = instances.get(db, server_uuid)
         self._event(context, instance, f"compute_{action}_instance")
+        notified.server_action(context, server_uuid, action, "start")
         try:
             power_state = self._ask(context, instance, action, arguments)
         except hosts.JobFailed as error:
             LOG.error("[server %s] %s failed: %s", server_uuid, action, error)
             self._fail(context, server_uuid, str(error))
+            notified.server_action(context, server_uuid, action, "error", error)
             return
         self._succeed(context, server_uuid, vm_state=RESULT[action].value, power_state=power_state)
+        notified.server_action(context, server_uuid, action, "end")
 
     def console(self, context: RequestContext, server_uuid: str, max_bytes: int) -> str:
         with session.reader() as db:

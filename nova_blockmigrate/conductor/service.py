@@ -15,6 +15,7 @@ from nova_blockmigrate.conductor import identity
 from nova_blockmigrate.conductor.leased import Surroundings
 from nova_blockmigrate.conductor.manager import ConductorManager
 from nova_blockmigrate.conductor.plug_events import PlugEvents
+from nova_blockmigrate.conductor.queue import SlotQueue
 from nova_blockmigrate.conductor.runner import MigrationRunner
 from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.server_runner import ServerRunner
@@ -23,6 +24,7 @@ from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import services
 from nova_blockmigrate.network import backend
+from nova_blockmigrate.notifications import sending
 from nova_blockmigrate.volume.api import load_backend
 
 LOG = log.getLogger(__name__)
@@ -41,12 +43,14 @@ class ConductorService:
 
     def start(self) -> None:
         session.configure(self._conf)
+        sending.configure(self._conf)
         computes = ComputeAPI(self._conf)
         owner = identity.of_this_process(self._conf.host)
         volumes = ServerVolumes(self._conf, computes, load_backend(self._conf), self._stopping)
         ports = ServerPorts(self._conf, backend.load(self._conf))
         plugs = PlugEvents(self._stopping)
-        around = Surroundings(self._conf, owner, computes, self._stopping, threading.Condition(), volumes, ports, plugs)
+        queue, checks = SlotQueue(self._conf, owner), threading.Semaphore(self._conf.conductor.max_parallel_checks)
+        around = Surroundings(self._conf, owner, computes, self._stopping, queue, checks, volumes, ports, plugs)
         runner = self._runner = MigrationRunner(around)
         servers = ServerTasks(self._conf, computes, self._stopping, volumes, ports)
         server_runner = self._server_runner = ServerRunner(self._conf, owner, servers)

@@ -240,7 +240,7 @@ class ServerVolumes:
 
     def _mappings(self, server_uuid: str) -> list[models.BlockDeviceMapping]:
         with session.reader() as db:
-            return volumes.of_instance(db, instances.get(db, server_uuid, include_deleted=True).id)
+            return volumes.of_server(db, server_uuid)
 
     def _give(self, server_uuid: str, mapping: models.BlockDeviceMapping, host: str, connector: Connector) -> None:
         with session.writer() as db:

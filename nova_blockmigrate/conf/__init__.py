@@ -11,9 +11,23 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
-from nova_blockmigrate.conf import api, base, compute, conductor, database, fake, image, libvirt, network, neutron, quota, volume
+from nova_blockmigrate.conf import (
+    api,
+    base,
+    compute,
+    conductor,
+    database,
+    fake,
+    image,
+    libvirt,
+    network,
+    neutron,
+    notifications,
+    quota,
+    volume,
+)
 
-_MODULES = (base, api, quota, conductor, compute, libvirt, network, neutron, fake, image, volume, database)
+_MODULES = (base, api, quota, conductor, compute, libvirt, network, neutron, fake, image, volume, notifications, database)
 PROJECT = "nova-blockmigrate"
 
 

@@ -189,8 +189,9 @@ class FakeHost:
 
     def come_to(self, point: str) -> None:
         """Note that `point` was reached and wait there while it is held. Call with `changed` held."""
-        self.reached.add(point)
-        self.cloud.changed.notify_all()
+        if point not in self.reached:
+            self.reached.add(point)
+            self.cloud.changed.notify_all()  # (to hundreds, where there are many hosts)
         self.cloud.changed.wait_for(lambda: point not in self.held)
 
     def _set_up(self, up: bool) -> None:

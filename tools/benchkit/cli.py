@@ -1,11 +1,12 @@
 """The command line of `tools/bench`."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from benchkit import idle, overhead
+from benchkit import idle, overhead, scale
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.layout import state_folder
@@ -15,15 +16,14 @@ BENCHES = {"overhead": overhead.run, "idle": idle.run}
 
 
 def main(argv: list[str]) -> int:
-    """Run one benchmark, in a laboratory of its own unless one is named."""
-    parser = argparse.ArgumentParser("bench", description="Side by side with plain virsh migrate, as ratios.")
-    parser.add_argument(
-        "name", choices=BENCHES, help="overhead: moving a guest by us, against `virsh migrate`; idle: what the services cost"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="overhead: rounds of two moves by each; idle: half minutes (3)")
-    parser.add_argument("--state", metavar="DIR", help="use the laboratory in this folder and leave it up")
-    given = parser.parse_args(argv)
+    """Run one benchmark, those of hosts in a laboratory of their own unless one is named."""
+    given = _arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if given.name == "scale":
+            sizes = {name: getattr(given, name) for name in scale.Sizes.__dataclass_fields__}
+            return scale.run(scale.Sizes(**sizes))
         if given.state:
             return BENCHES[given.name](_up(Lab(state_folder(given.state))), given.rounds)
         with tempfile.TemporaryDirectory(prefix="nbm-bench-") as folder:
@@ -35,6 +35,23 @@ def main(argv: list[str]) -> int:
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("bench", description="Measure; the last line of the output is JSON.")
+    parser.add_argument(
+        "name",
+        choices=(*BENCHES, "scale"),
+        help="overhead: moving a guest by us, against `virsh migrate`; idle: what the services cost; scale: many hosts, servers "
+        "and migrations, guests in memory",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="overhead: rounds of two moves by each; idle: half minutes (3)")
+    parser.add_argument("--state", metavar="DIR", help="overhead, idle: use the laboratory in this folder and leave it up")
+    many = parser.add_argument_group("scale")
+    for name, field in scale.Sizes.__dataclass_fields__.items():
+        kind = {"choices": ("eventlet", "threading")} if name == "concurrency" else {"type": int, "metavar": "N"}
+        many.add_argument(f"--{name}", default=field.default, help=f"({field.default})", **kind)  # type: ignore[arg-type]
+    return parser.parse_args(argv)
 
 
 def _up(lab: Lab) -> Lab:

@@ -13,6 +13,7 @@ from nova_blockmigrate.api.schemas import server_actions as schemas
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Instance
 from nova_blockmigrate.db.queries import actions, instances, migrations
+from nova_blockmigrate.notifications import servers as notified
 from nova_blockmigrate.objects import TaskState, VmState
 
 _CONSOLE_BYTES_PER_LINE = 512
@@ -56,15 +57,17 @@ def reboot(request: Request, server: Instance) -> None:
 def lock(request: Request, server: Instance) -> None:
     reason = (request.body or {}).get("locked_reason") if request.microversion >= 73 and isinstance(request.body, dict) else None
     with session.writer() as db:
-        instances.update(db, server.uuid, locked=True, locked_reason=reason)
+        changed = instances.update(db, server.uuid, locked=True, locked_reason=reason)
         _record_done(db, request, server, "lock")
+    notified.locked(request.context, changed, "lock", request.conf.host)
 
 
 @action("unlock", policy=policies.UNLOCK, body=schemas.plain("unlock"))
 def unlock(request: Request, server: Instance) -> None:
     with session.writer() as db:
-        instances.update(db, server.uuid, locked=False, locked_reason=None)
+        changed = instances.update(db, server.uuid, locked=False, locked_reason=None)
         _record_done(db, request, server, "unlock")
+    notified.locked(request.context, changed, "unlock", request.conf.host)
 
 
 @action("os-resetState", policy=policies.RESET_STATE, body=schemas.RESET_STATE)

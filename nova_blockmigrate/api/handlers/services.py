@@ -18,6 +18,7 @@ from nova_blockmigrate.api.views.times import precise
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Service
 from nova_blockmigrate.db.queries import compute_nodes, instances, services
+from nova_blockmigrate.notifications import services as notified
 
 _QUERY: Versioned[frozenset[str]] = Versioned({1: frozenset("*"), 75: frozenset({"host", "binary"})})
 
@@ -59,6 +60,7 @@ def delete(request: Request, service_id: str) -> None:
                 db.delete(node)
             db.flush()
         db.delete(service)
+    notified.changed(request.context, service, "delete")
 
 
 def _update_fields(request: Request, service_id: str) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def _update_fields(request: Request, service_id: str) -> dict[str, Any]:
         changes["forced_down"] = strutils.bool_from_string(fields["forced_down"], strict=True)
     with session.writer() as db:
         service = services.update(db, _find(db, request, service_id), **changes)
+    notified.changed(request.context, service, "update")
     return {"service": _view(request, service)}
 
 
@@ -96,7 +99,8 @@ def _update_by_verb(request: Request, verb: str) -> dict[str, Any]:
     if "disabled" in changes:
         shown["status"] = "disabled" if changes["disabled"] else "enabled"
     with session.writer() as db:
-        services.update(db, services.get(db, body["host"], body["binary"]), **changes)
+        service = services.update(db, services.get(db, body["host"], body["binary"]), **changes)
+    notified.changed(request.context, service, "update")
     return {"service": shown}
 
 

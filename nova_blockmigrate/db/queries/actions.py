@@ -50,6 +50,14 @@ def get_with_events(db: orm.Session, instance_uuid: str, request_id: str) -> Ins
     return _get(db, instance_uuid, request_id, orm.selectinload(InstanceAction.events))
 
 
+def find(db: orm.Session, instance_uuid: str, request_id: str) -> InstanceAction | None:
+    """The action of a request, if that began one."""
+    try:
+        return _get(db, instance_uuid, request_id)
+    except exceptions.ActionNotFound:
+        return None
+
+
 def _get(db: orm.Session, instance_uuid: str, request_id: str, *options: Any) -> InstanceAction:
     wanted = (InstanceAction.instance_uuid == instance_uuid, InstanceAction.request_id == request_id)
     statement = sa.select(InstanceAction).where(*wanted).options(*options).order_by(InstanceAction.id.desc()).limit(1)
@@ -99,3 +107,20 @@ def end_open_events(
     conditions = [InstanceActionEvent.action_id == action.id, InstanceActionEvent.finish_time.is_(None)]
     values = {"finish_time": now or utcnow(), "result": result, "details": details}
     rows.change_where(db, InstanceActionEvent, conditions, values)
+
+
+def next_event(
+    db: orm.Session, instance_uuid: str, request_id: str, event: str | None, host: str | None, is_last: bool = False
+) -> None:
+    """The part that is under way has succeeded. The next begins (`event` None: it has no event), or the action is over.
+
+    :raises exceptions.ActionNotFound:
+    """
+    action, now = get(db, instance_uuid, request_id), utcnow()
+    conditions = [InstanceActionEvent.action_id == action.id, InstanceActionEvent.finish_time.is_(None)]
+    rows.change_where(db, InstanceActionEvent, conditions, {"finish_time": now, "result": "Success"})
+    if is_last:
+        rows.assign(db, action, {"finish_time": now, "message": None})
+    elif event is not None:
+        db.add(InstanceActionEvent(action_id=action.id, event=event, host=host, start_time=now))
+        rows.assign(db, action, {"updated_at": now})

@@ -1,18 +1,17 @@
-"""Live migrations: their rows, who runs them (leases), and how many may run at a time (slots)."""
+"""Live migrations: their rows, and who runs them (leases). How many may run at a time is in `slots`."""
 
 from __future__ import annotations
 
-import collections
 import datetime
 import uuid as uuids
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions
-from nova_blockmigrate.db.models import ComputeNode, Migration
+from nova_blockmigrate.db.models import Instance, Migration
 from nova_blockmigrate.db.queries import rows
 from nova_blockmigrate.objects import IN_PROGRESS_STATUSES, MigrationStatus
 
@@ -34,11 +33,22 @@ def get(db: orm.Session, id: int) -> Migration:
     return migration
 
 
+def get_owned(db: orm.Session, id: int, owner: str) -> Migration | None:
+    """The row as it is now, locked until the transaction ends; None when `owner` does not run it."""
+    statement = sa.select(Migration).where(Migration.id == id, Migration.owner == owner).with_for_update()
+    return db.scalar(statement.execution_options(populate_existing=True))
+
+
 def update(db: orm.Session, id: int, **values: Any) -> Migration:
     """
     :raises exceptions.MigrationNotFound:
     """
     return rows.assign(db, get(db, id), values)
+
+
+def id_of(db: orm.Session, uuid: str) -> int | None:
+    """The id of the migration with this uuid that is under way."""
+    return db.scalar(sa.select(Migration.id).where(Migration.uuid == uuid, _UNFINISHED))
 
 
 def in_progress(db: orm.Session, instance_uuid: str) -> Migration | None:
@@ -50,6 +60,52 @@ def in_progress(db: orm.Session, instance_uuid: str) -> Migration | None:
 def unfinished(db: orm.Session) -> list[Migration]:
     """All migrations that are under way, oldest first."""
     return list(db.scalars(sa.select(Migration).where(_UNFINISHED).order_by(Migration.id)))
+
+
+def moving_by_host(db: orm.Session) -> dict[str, int]:
+    """How many migrations from and to each host are under way."""
+    found: dict[str, int] = {}
+    for column in (Migration.source_compute, Migration.dest_compute):
+        counted = sa.select(column, sa.func.count()).where(_UNFINISHED, column.is_not(None)).group_by(column)
+        for host, number in db.execute(counted):
+            found[str(host)] = found.get(str(host), 0) + number
+    return found
+
+
+def holding_slots_at(db: orm.Session, host: str) -> int:
+    """How many migrations from or to a host hold its slots."""
+    here = sa.or_(Migration.source_compute == host, Migration.dest_compute == host)
+    found = db.scalar(sa.select(sa.func.count()).select_from(Migration).where(_UNFINISHED, here, Migration.holds_slot.is_(True)))
+    return found or 0
+
+
+def coming_to(db: orm.Session, host: str) -> list[tuple[Migration, Instance]]:
+    """The migrations to a host, or to one that is still to be checked for it, with their servers; oldest first."""
+    here = sa.or_(Migration.dest_compute == host, sa.and_(Migration.dest_compute.is_(None), Migration.requested_host == host))
+    statement = sa.select(Migration, Instance).join(Instance, Instance.uuid == Migration.instance_uuid).where(_UNFINISHED, here)
+    plain = orm.noload(Instance.ports), orm.noload(Instance.volumes), orm.defer(Migration.report)
+    return [(migration, instance) for migration, instance in db.execute(statement.options(*plain).order_by(Migration.id))]
+
+
+def servers_coming_to(db: orm.Session, host: str) -> list[str]:
+    """Uuids of the servers that are on their way to a host."""
+    return list(db.scalars(sa.select(Migration.instance_uuid).where(_UNFINISHED, Migration.dest_compute == host)))
+
+
+def destinations(db: orm.Session, server_uuids: Collection[str]) -> dict[str, str]:
+    """Where those of the servers that are on their way go to."""
+    wanted = (_UNFINISHED, Migration.dest_compute.is_not(None), Migration.instance_uuid.in_(server_uuids))
+    found = db.execute(sa.select(Migration.instance_uuid, Migration.dest_compute).where(*wanted))
+    return {uuid: str(host) for uuid, host in found}
+
+
+def memory_mib_coming(db: orm.Session) -> dict[str, int]:
+    """Memory of the servers that are on their way to each host."""
+    statement = sa.select(Migration.dest_compute, sa.func.sum(Instance.memory_mib)).join(
+        Instance, Instance.uuid == Migration.instance_uuid
+    )
+    coming = statement.where(_UNFINISHED, Migration.dest_compute.is_not(None)).group_by(Migration.dest_compute)
+    return {str(host): int(mib) for host, mib in db.execute(coming)}
 
 
 def final_statuses(db: orm.Session, uuids_asked: Sequence[str]) -> dict[str, str]:
@@ -77,10 +133,10 @@ def take_lease(db: orm.Session, id: int, owner: str, now: datetime.datetime, sec
     return rows.change_where(db, Migration, conditions, _lease(owner, now, seconds))
 
 
-def renew_lease(db: orm.Session, id: int, owner: str, now: datetime.datetime, seconds: float) -> bool:
-    """Go on owning; false when another one has taken over."""
-    conditions = [Migration.id == id, Migration.owner == owner]
-    return rows.change_where(db, Migration, conditions, _lease(owner, now, seconds))
+def renew_leases(db: orm.Session, ids: Collection[int], owner: str, now: datetime.datetime, seconds: float) -> None:
+    """Go on owning those of them that are owned still."""
+    conditions = [Migration.id.in_(sorted(ids)), Migration.owner == owner]
+    rows.change_where(db, Migration, conditions, _lease(owner, now, seconds))
 
 
 def release_lease(db: orm.Session, id: int, owner: str) -> None:
@@ -90,76 +146,3 @@ def release_lease(db: orm.Session, id: int, owner: str) -> None:
 
 def _lease(owner: str, now: datetime.datetime, seconds: float) -> dict[str, Any]:
     return {"owner": owner, "lease_expires_at": now + datetime.timedelta(seconds=seconds)}
-
-
-# --- slots -----------------------------------------------------------------------------------------------------------
-
-
-class Route(NamedTuple):
-    """From which host to which."""
-
-    source: str
-    destination: str
-
-
-def may_start(candidate: Route, running: Iterable[Route], waiting_longer: Iterable[Route], limit_per_host: int) -> bool:
-    """Whether `candidate` finds a free slot at both its hosts once those who came before it have taken theirs."""
-    leaving: collections.Counter[str] = collections.Counter()
-    arriving: collections.Counter[str] = collections.Counter()
-
-    def fits(route: Route) -> bool:
-        return leaving[route.source] < limit_per_host and arriving[route.destination] < limit_per_host
-
-    def count(route: Route) -> None:
-        leaving[route.source] += 1
-        arriving[route.destination] += 1
-
-    for route in running:
-        count(route)
-    for route in waiting_longer:
-        if fits(route):
-            count(route)
-    return fits(candidate)
-
-
-def claim_slot(db: orm.Session, id: int, limit_per_host: int) -> bool:
-    """Take the slots of a migration at its source and destination, when its turn has come.
-
-    Locks the rows of both hosts in the order of their names: conductors that claim for the same host do so one after the
-    other, and never wait for each other in a circle.
-
-    :raises exceptions.MigrationNotFound:
-    """
-    wanted = get(db, id)
-    if wanted.dest_compute is None:
-        raise ValueError(f"migration {id} has no destination yet")
-    route = Route(wanted.source_compute, wanted.dest_compute)
-    db.execute(sa.select(ComputeNode.id).where(ComputeNode.host.in_(route)).order_by(ComputeNode.host).with_for_update())
-    db.refresh(wanted)
-    if wanted.holds_slot:
-        return True
-    running = _routes(db, Migration.holds_slot.is_(True))
-    waiting_longer = _routes(
-        db,
-        sa.or_(Migration.priority > wanted.priority, sa.and_(Migration.priority == wanted.priority, Migration.id < id)),
-        Migration.status == MigrationStatus.QUEUED.value,
-        Migration.holds_slot.is_(False),
-        Migration.rolling_back.is_(False),
-        Migration.abort_requested.is_(False),
-    )
-    if not may_start(route, running, waiting_longer, limit_per_host):
-        return False
-    rows.assign(db, wanted, {"holds_slot": True})
-    return True
-
-
-def release_slot(db: orm.Session, id: int) -> None:
-    rows.change_where(db, Migration, [Migration.id == id], {"holds_slot": False})
-
-
-def _routes(db: orm.Session, *conditions: Any) -> list[Route]:
-    statement = sa.select(Migration.source_compute, Migration.dest_compute).where(
-        _UNFINISHED, Migration.dest_compute.is_not(None), *conditions
-    )
-    in_order = statement.order_by(Migration.priority.desc(), Migration.id)
-    return [Route(source, destination) for source, destination in db.execute(in_order) if destination]

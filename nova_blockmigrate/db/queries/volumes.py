@@ -70,6 +70,13 @@ def of_instance(db: orm.Session, instance_id: int) -> list[BlockDeviceMapping]:
     return list(db.scalars(statement.order_by(BlockDeviceMapping.id)))
 
 
+def of_server(db: orm.Session, server_uuid: str) -> list[BlockDeviceMapping]:
+    """The same, by the server's uuid; also of a deleted one."""
+    its = BlockDeviceMapping.instance_id == Instance.id
+    statement = sa.select(BlockDeviceMapping).join(Instance, its).where(Instance.uuid == server_uuid)
+    return list(db.scalars(statement.order_by(BlockDeviceMapping.id)))
+
+
 def update(db: orm.Session, mapping_id: int, **values: Any) -> BlockDeviceMapping | None:
     """Change a mapping; None when it is gone meanwhile."""
     mapping = db.get(BlockDeviceMapping, mapping_id)

@@ -32,13 +32,13 @@ def lease(number: int) -> list[int]:
 def slots(number: int) -> list[int]:
     """A conductor that claims slots until there are no more migrations, and never sees more than one on a host."""
     from nova_blockmigrate.db import session
-    from nova_blockmigrate.db.queries import migrations
+    from nova_blockmigrate.db.queries import migrations, slots
 
     seen = []
     for id in range(1, ROUNDS + 1):
         while True:
             with session.writer() as db:
-                if migrations.claim_slot(db, id, 1):
+                if id in slots.claim(db, [id], None, 1).started:
                     break
                 if migrations.get(db, id).status == "completed":
                     break

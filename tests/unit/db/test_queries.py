@@ -21,8 +21,9 @@ from nova_blockmigrate.db.queries import (
     server_lists,
     server_tasks,
     services,
+    slots,
 )
-from nova_blockmigrate.db.queries.migrations import Route, may_start
+from nova_blockmigrate.db.queries.slots import Route, turns
 
 pytestmark = pytest.mark.usefixtures("database")
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
@@ -55,7 +56,7 @@ def new_host(name: str) -> None:
 
 def claim(id: int, limit: int = 1) -> bool:
     with session.writer() as db:
-        return migrations.claim_slot(db, id, limit)
+        return id in slots.claim(db, [id], None, limit).started
 
 
 def test_task_state_is_swapped_once() -> None:
@@ -128,9 +129,12 @@ def test_lease_is_taken_renewed_and_lost() -> None:
         assert not migrations.take_lease(db, id, "two", NOW + 14 * SECOND, 15)
         assert migrations.take_lease(db, id, "one", NOW + 14 * SECOND, 15)
         assert migrations.take_lease(db, id, "two", NOW + 30 * SECOND, 15)
-        assert not migrations.renew_lease(db, id, "one", NOW + 31 * SECOND, 15)
+        migrations.renew_leases(db, [id], "one", NOW + 31 * SECOND, 15)
+        assert migrations.get_owned(db, id, "one") is None
         migrations.release_lease(db, id, "one")
-        assert migrations.renew_lease(db, id, "two", NOW + 31 * SECOND, 15)
+        migrations.renew_leases(db, [id], "two", NOW + 31 * SECOND, 15)
+        owned = migrations.get_owned(db, id, "two")
+        assert owned is not None and owned.lease_expires_at == NOW + 46 * SECOND
         migrations.release_lease(db, id, "two")
         assert migrations.ids_without_owner(db, NOW) == [id]
 
@@ -152,8 +156,7 @@ def test_slots_go_to_who_waits_longest() -> None:
     assert claim(elsewhere)
     assert not claim(second)
     with session.writer() as db:
-        migrations.release_slot(db, first)
-        migrations.update(db, first, status="completed")
+        migrations.update(db, first, status="completed", holds_slot=False)
     assert claim(second)
 
 
@@ -215,7 +218,8 @@ def test_cancelled_one_in_the_queue_holds_nobody_up() -> None:
     ],
 )
 def test_who_may_start(running: list[Route], before: list[Route], limit: int, expected: bool) -> None:
-    assert may_start(Route("a", "b"), running, before, limit) is expected
+    waiting = [*enumerate(before, start=1), (0, Route("a", "b"))]
+    assert (0 in turns(running, waiting, limit)) is expected
 
 
 def test_action_tells_its_events() -> None:
