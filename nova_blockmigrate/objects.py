@@ -187,6 +187,10 @@ class Vif:
     """False where a network service has not yet said what it is plugged into: only a binding says that of a host."""
 
 
+ROOT_DEVICE = "vda"
+"""The guest's name of the disk that it boots from."""
+
+
 @dataclasses.dataclass(frozen=True)
 class VolumeConnection:
     """A volume as one host reaches it for one server."""
@@ -251,6 +255,11 @@ class Server:
     vifs: tuple[Vif, ...] = ()
     volumes: tuple[VolumeConnection, ...] = ()
     """Its volumes as each host reaches them: during a migration two hosts may."""
+
+    def root_volume_at(self, host: str) -> VolumeConnection | None:
+        """The volume that a server without an image boots from."""
+        roots = [each for each in self.volumes_at(host) if each.target_dev == ROOT_DEVICE]
+        return roots[0] if roots and self.image is None else None
 
     def volumes_at(self, host: str) -> tuple[VolumeConnection, ...]:
         return tuple(each for each in self.volumes if each.host == host)

@@ -49,6 +49,10 @@ class WantedImage:
             raise exceptions.FlavorTooSmall(flavor=flavor.name, image=self.name, needed=f"{self.min_ram_mib} MiB of memory")
 
 
+NO_IMAGE = WantedImage(id="", name="", disk_format="", size_bytes=0, sha256="")
+"""Of a server that boots from a volume."""
+
+
 class ImageCatalogue(abc.ABC):
     """Who says what images there are, and to whom."""
 

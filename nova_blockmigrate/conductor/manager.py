@@ -107,6 +107,10 @@ class ConductorManager:
         """What is to be known before a volume is given to a server."""
         return self._volumes.look(context, server_uuid, volume_id)
 
+    def volume_problem(self, context: RequestContext, volume_id: str) -> str:
+        """Why a new server could not have a volume, in words."""
+        return self._volumes.get(volume_id).problem
+
     def attach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
         concurrency.spawn("attach-volume", self._volumes.attach, context, server_uuid, mapping_id)
 

@@ -85,6 +85,14 @@ class ConductorAPI:
         found: dict[str, Any] = client.call(context, "look_at_volume", server_uuid=server_uuid, volume_id=volume_id)
         return found
 
+    def volume_problem(self, context: RequestContext, volume_id: str) -> str:
+        """Why a volume cannot be had, in words; empty when it can.
+
+        :raises exceptions.VolumeNotFound, exceptions.VolumeBackendError:
+        """
+        problem: str = self._client.call(context, "volume_problem", volume_id=volume_id)
+        return problem
+
     def attach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
         """A lost message delays it only until conductors look for what was left undone; then it is undone."""
         self._client.cast(context, "attach_volume", server_uuid=server_uuid, mapping_id=mapping_id)

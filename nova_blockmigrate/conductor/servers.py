@@ -64,8 +64,10 @@ class ServerTasks:
             instance = self.ports.connect(server_uuid)
             self._event(context, instance, "compute__do_build_and_run_instance")
             notified.server_action(context, server_uuid, "build", "start")
+            instance = self._give_volumes(context, instance)
             self._refresh_firewall(context, instance)
             power_state = self._ask(context, instance, "build", {})
+            self.volumes.complete(server_uuid, instance.host or "")
         except (hosts.JobFailed, exceptions.BlockMigrateError) as error:
             LOG.error("[server %s] could not be built: %s", server_uuid, error)
             self._fail(context, server_uuid, str(error), vm_state=VmState.ERROR.value)
@@ -159,6 +161,14 @@ class ServerTasks:
                 raise exceptions.NoValidHost(reason=scheduler.why_none(known, instance.memory_mib, exclude=others))
             node = compute_nodes.get_by_host(db, host)
             return instances.update(db, server_uuid, host=host, node=node.hypervisor_hostname, task_state=TaskState.SPAWNING.value)
+
+    def _give_volumes(self, context: RequestContext, instance: models.Instance) -> models.Instance:
+        """Let the host use the volume that the server boots from; returns the server with it."""
+        if not instance.volumes:
+            return instance
+        self.volumes.give(context, instance.uuid, instance.host or "")
+        with session.reader() as db:
+            return instances.get(db, instance.uuid)
 
     def _refresh_firewall(self, context: RequestContext, instance: models.Instance) -> None:
         """The server came or went: tell the hosts of those whose rules name its groups, while this goes on."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labkit import guest, scenario, seed, tgt
+from labkit import foreign, guest, scenario, seed, tgt
 from labkit.commands import wait_until
 from labkit.scenario import HOST
 from tests.lab.test_roll_back import begin, slow  # noqa: F401 - a fixture
@@ -152,3 +152,94 @@ def test_a_target_daemon_that_was_restarted_serves_again_and_no_record_is_lost(l
 
     wait_until(lambda: tgt.served(lab.layout, volume) == only("compute1"), 60, "tgtd serves the volume again, to the same host")
     assert_whole(server)
+
+
+def secrets(lab: Any, host: str) -> list[str]:
+    """UUIDs of the secrets that libvirt has on a host."""
+    return [line.split()[0] for line in lab.run(host, ["virsh", "secret-list"]).stdout.splitlines()[2:] if line.strip()]
+
+
+def accounts(lab: Any) -> list[str]:
+    """Users that tgtd knows."""
+    shown = lab.run("controller", ["tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "account"]).stdout.splitlines()
+    return [line.strip() for line in shown[1:] if line.strip()]
+
+
+def test_the_password_goes_with_the_guest(lab: Any, client: Any, server: Any, volume: str) -> None:
+    (before,) = accounts(lab)
+    assert before.startswith(volume)
+    (first,) = secrets(lab, "compute1")
+    assert lab.run("compute1", ["virsh", "secret-get-value", first], check=False).returncode != 0, "it is private"
+
+    lab.nova("live-migration", "--block-migrate", server.name, "compute2")
+    assert scenario.wait_for_end(client, server.id, 120)["status"] == "completed"
+
+    (after,) = accounts(lab)
+    assert after != before
+    assert (secrets(lab, "compute1"), len(secrets(lab, "compute2"))) == ([], 1)
+    url = f"iscsi://{lab.layout.controller.management_ip}/iqn.2026-11.org.nova-blockmigrate:volume-{volume}/1"
+    stranger = ["qemu-img", "info", "-U", url.replace("iscsi://", "iscsi://nobody%wrongwrongwrong@")]
+    assert lab.run("compute2", stranger, check=False).returncode != 0
+    assert_whole(server)
+
+    lab.nova("volume-detach", server.name, volume)
+    wait_until(lambda: accounts(lab) == [], 60, "tgtd knows nobody any more")
+    wait_until(lambda: secrets(lab, "compute2") == [], 60, "the host has forgotten the password")
+    scenario.wait_for_status(client, server.id, "ACTIVE", 60)
+
+
+@pytest.fixture
+def root(lab: Any, volume: str) -> str:
+    """The volume, with the guest image on it."""
+    disk = f"/var/lib/nova-blockmigrate/volumes/{volume}/disk"
+    lab.run("controller", ["qemu-img", "convert", "-n", "-O", "raw", foreign.image_path(lab), disk])
+    return volume
+
+
+@pytest.fixture
+def diskless(lab: Any, client: Any, root: str) -> Any:
+    """A server on compute1 that boots from the volume and has no other disk."""
+    return scenario.boot_from_volume(lab, client, "from-volume", "compute1", root)
+
+
+def test_a_server_that_boots_from_a_volume_moves_and_nothing_is_copied(lab: Any, client: Any, diskless: Any, root: str) -> None:
+    before = diskless.guest.status()
+    shown = client.server(diskless.id)
+    assert (shown["image"], [one["id"] for one in shown["os-extended-volumes:volumes_attached"]]) == ("", [root])
+    assert lab.run("compute1", ["ls", diskless.disk], check=False).returncode != 0
+
+    copied: set[int] = set()
+
+    lab.nova("live-migration", diskless.name, "compute2")
+    migration = scenario.wait_for_end(client, diskless.id, 120, lambda running: copied.add(running["disk_processed_bytes"] or 0))
+
+    assert (migration["status"], client.server(diskless.id)[HOST]) == ("completed", "compute2")
+    assert copied <= {0}
+    assert tgt.served(lab.layout, root) == only("compute2")
+    assert guest.uptime_went_on(before, diskless.guest.wait())
+    now = diskless.guest.status()
+    diskless.guest.wait_for_record(now["record"] + 20)
+    assert diskless.guest.verify().is_whole
+    assert scenario.leftovers(lab, "compute1", diskless) == []
+    assert (secrets(lab, "compute1"), len(secrets(lab, "compute2"))) == ([], 1)
+
+
+def test_block_migration_of_a_server_without_local_disks_is_refused_and_changes_nothing(
+    lab: Any, client: Any, diskless: Any, root: str
+) -> None:
+    lab.nova("live-migration", "--block-migrate", diskless.name, "compute2")
+    migration = scenario.wait_for_end(client, diskless.id, 60)
+
+    assert migration["status"] == "error"
+    assert any("no disk of this server is local" in reason for reason in scenario.reasons(client, diskless.id))
+    assert tgt.served(lab.layout, root) == only("compute1")
+    assert scenario.leftovers(lab, "compute2", diskless) == []
+    assert diskless.guest.verify().is_whole
+
+
+def test_the_volume_that_a_server_boots_from_stays_with_it(lab: Any, client: Any, diskless: Any, root: str) -> None:
+    refused = lab.nova("volume-detach", diskless.name, root, check=False)
+    assert (refused.returncode != 0, "boots from it" in refused.stderr) == (True, True)
+    scenario.delete_all(lab, client)
+    assert accounts(lab) == []
+    assert secrets(lab, "compute1") == []

@@ -100,6 +100,16 @@ def boot(
     return find(lab, client, server_id)
 
 
+def boot_from_volume(lab: Lab, client: Client, name: str, host: str, volume: str) -> Server:
+    """`nova boot --boot-volume` on a host, and wait until the guest answers."""
+    known = {one["name"]: one["id"] for one in json.loads(seed.manage(lab.layout, "network", "list", "--json"))}
+    where = ["--nic", f"net-id={known[seed.NETWORK]}", "--availability-zone", f"nova:{host}"]
+    lab.nova("boot", "--flavor", "m1.tiny", "--boot-volume", volume, *where, name)
+    server_id = api.server_id(lab.layout, seed.token_of(lab.layout), name)
+    wait_for_status(client, server_id, "ACTIVE", 120)
+    return find(lab, client, server_id)
+
+
 def find(lab: Lab, client: Client, server_id: str) -> Server:
     """A server that is there already; waits until its guest answers."""
     shown = client.server(server_id)

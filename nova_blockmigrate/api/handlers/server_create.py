@@ -12,8 +12,8 @@ from oslo_utils import strutils
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
-from nova_blockmigrate.api import belongings, hosts
-from nova_blockmigrate.api.image_catalogue import WantedImage
+from nova_blockmigrate.api import belongings, hosts, root_volume
+from nova_blockmigrate.api.image_catalogue import NO_IMAGE, WantedImage
 from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, record
 from nova_blockmigrate.api.request import Request, Response
 from nova_blockmigrate.api.routes import route
@@ -56,6 +56,8 @@ class _Wanted:
     """What the body says of networks, for the network service that owns the ports; None where we do."""
     host: str | None
     count: int
+    root: root_volume.RootVolume | None = None
+    """What it boots from instead of an image."""
 
 
 @route("POST", "/servers", policy=policies.SERVERS_CREATE, status=202, body=schemas.CREATE)
@@ -63,9 +65,10 @@ def create(request: Request) -> Response:
     body = request.body["server"]
     count = _count(body)
     host = _requested_host(request, body)
-    image = _find_image(request, body)
+    root = root_volume.find(request, body, count)
+    image = NO_IMAGE if root else _find_image(request, body)
     with session.writer() as db:
-        wanted = _find(db, request, body, image, host, count)
+        wanted = dataclasses.replace(_find(db, request, body, image, host, count), root=root)
         reservation = "r-" + secrets.token_hex(4)
         more = belongings.columns(db, request, wanted.flavor, count)
         made = [_insert(db, request, body, wanted, index, reservation, more) for index in range(count)]
@@ -186,7 +189,7 @@ def _insert(
         hostname=body.get("hostname") or host_name(name, uuid),
         vm_state=VmState.BUILDING.value,
         task_state=TaskState.SCHEDULING.value,
-        image_id=image.id,
+        image_id=image.id or None,
         image_format=image.disk_format,
         image_size_bytes=image.size_bytes,
         image_sha256=image.sha256,
@@ -200,7 +203,7 @@ def _insert(
         },
         memory_mib=flavor.memory_mib,
         vcpus=flavor.vcpus,
-        root_gib=flavor.root_gib,
+        root_gib=0 if wanted.root else flavor.root_gib,
         availability_zone=hosts.ZONE,
         requested_host=wanted.host,
         server_metadata=body.get("metadata", {}),
@@ -214,6 +217,8 @@ def _insert(
         port = networks.allocate_port(db, network.id, server.id)
         for group in wanted.security_groups if network.port_security else ():
             security_groups.bind(db, [port.id], group.id)
+    if wanted.root:
+        root_volume.map_to(db, server, wanted.root, request.context.request_id)
     db.refresh(server)
     record(db, request, server, "create")
     context = request.context

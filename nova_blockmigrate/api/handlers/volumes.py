@@ -10,7 +10,7 @@ from typing import Any
 from oslo_utils import strutils
 
 from nova_blockmigrate import exceptions, policies
-from nova_blockmigrate.api import errors
+from nova_blockmigrate.api import errors, root_volume
 from nova_blockmigrate.api.operations import BROKER_ERRORS, begin, invalid_state
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import route
@@ -27,6 +27,10 @@ _STATES = (VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED)
 
 class DeviceNameInUse(exceptions.Invalid):
     template = "Server {server} has a disk {device} already: name another one, or none to have one chosen."
+
+
+class RootNotDetachable(exceptions.Forbidden):
+    template = "Volume {volume_id} cannot be detached: server {server} boots from it."
 
 
 class SwapNotSupported(exceptions.Invalid):
@@ -93,6 +97,8 @@ def update(request: Request, server: Instance, volume_id: str) -> None:
 def detach(request: Request, server: Instance, volume_id: str) -> None:
     with session.writer() as db:
         mapping = volumes.get(db, server, volume_id)
+        if root_volume.is_root(server, mapping.target_dev):
+            raise RootNotDetachable(volume_id=volume_id, server=server.uuid)
         begin(db, request, server, "detach_volume", task_state=TaskState.DETACHING_VOLUME, vm_states=_STATES)
         if not volumes.swap_state(db, mapping.id, [MappingState.ATTACHED], MappingState.DETACHING):
             raise exceptions.InvalidVolume(volume_id=volume_id, reason=f"it is {mapping.state} already")

@@ -36,6 +36,18 @@ _ROOT_DISK: Schema = document(
     },
     ["uuid", "source_type"],
 )
+_ROOT_VOLUME: Schema = document(
+    {
+        "uuid": UUID,
+        "boot_index": {"enum": [0, "0"]},
+        "source_type": only("volume"),
+        "destination_type": only("volume"),
+        "delete_on_termination": BOOLEAN,
+        "device_name": {"enum": [None, "vda", "/dev/vda"]},
+        "tag": {"type": "string", "minLength": 1, "maxLength": 60},
+    },
+    ["uuid", "source_type", "boot_index"],
+)
 _ACCESS: dict[str, Schema] = {
     "accessIPv4": {"anyOf": [only(""), {"type": "string", "format": "ipv4"}]},
     "accessIPv6": {"anyOf": [only(""), {"type": "string", "format": "ipv6"}]},
@@ -60,7 +72,7 @@ _SERVER: dict[str, Any] = {
     },
     "config_drive": {"enum": [None, False, "", "False", "false"]},
     **_ACCESS,
-    "block_device_mapping_v2": {"type": "array", "items": _ROOT_DISK, "maxItems": 1},
+    "block_device_mapping_v2": {"type": "array", "items": {"anyOf": [_ROOT_DISK, _ROOT_VOLUME]}, "maxItems": 1},
 }
 _HOSTNAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9-]+$"}
 _FQDN: Schema = {"type": "string", "minLength": 2, "maxLength": 255, "pattern": r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$"}

@@ -20,6 +20,14 @@ def permission(facts: Facts) -> Answer:
 
 @check("parameters", where="conductor", title="Parameters", error=exceptions.ValidationError)
 def parameters(facts: Facts) -> Answer:
+    if not _has_local_disks(facts):
+        if facts.block_migration == "true":
+            return failed(
+                "block_migration is true, and no disk of this server is local",
+                needed="block_migration false or auto",
+                remedy="repeat the request without --block-migrate",
+            )
+        return passed(f"block_migration is {facts.block_migration}, and all disks are volumes: none is copied")
     if facts.block_migration == "false":
         return failed(
             "block_migration is false, and the disks of this server are local",
@@ -27,6 +35,11 @@ def parameters(facts: Facts) -> Answer:
             remedy="repeat the request with --block-migrate",
         )
     return passed(f"block_migration is {facts.block_migration}")
+
+
+def _has_local_disks(facts: Facts) -> bool:
+    """Also when it is not known: most servers have."""
+    return facts.guest is None or not facts.volumes or any(disk.is_copied for disk in facts.guest.disks)
 
 
 @check("destination_exists", where="conductor", title="Destination exists", error=exceptions.ComputeHostNotFound)

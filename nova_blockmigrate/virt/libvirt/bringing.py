@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 
+from oslo_log import log
+
 from nova_blockmigrate.exceptions import ImageNotFound, StorageError
 from nova_blockmigrate.image import cache
 from nova_blockmigrate.image.cache import BaseImages
@@ -17,6 +19,8 @@ from nova_blockmigrate.virt.driver import FetchBase, Ledger
 from nova_blockmigrate.virt.libvirt import placing
 from nova_blockmigrate.virt.libvirt.placing import Place
 from nova_blockmigrate.virt.libvirt.unmake import BASE
+
+LOG = log.getLogger(__name__)
 
 
 class Bringing:
@@ -67,8 +71,11 @@ class Bringing:
         """The base of the server's own image is made from that, if the image service still has it and that gives its bytes."""
         if image is None or layer.path != self._images.path_of(image) or os.path.lexists(layer.path):
             return None
-        with self._ledger.entry(BASE, layer.path), contextlib.suppress(ImageNotFound, StorageError):
-            self._images.base_for(image)
+        with self._ledger.entry(BASE, layer.path):
+            try:
+                self._images.base_for(image)
+            except (ImageNotFound, StorageError) as error:
+                LOG.warning("The base of image %s is brought from the source: %s", image.id, error.message)
         if not placing.holds(layer.path, layer, self._manifests, self._host):
             return None
         return Place(layer.path, is_there=True, bytes_brought=os.stat(layer.path).st_blocks * 512)

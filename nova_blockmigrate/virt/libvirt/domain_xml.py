@@ -54,8 +54,8 @@ def console_log(instances_path: str, uuid: str) -> str:
     return str(instance_directory(instances_path, uuid) / "console.log")
 
 
-def build(server: Server, settings: DomainSettings, instances_path: str) -> str:
-    """The XML to define a server with."""
+def build(server: Server, settings: DomainSettings, instances_path: str, root_disk: str = "") -> str:
+    """The XML to define a server with; `root_disk`: that of the disk that it boots from, when this is none in its directory."""
     directory = instance_directory(instances_path, server.uuid)
     domain = E.domain(
         E.name(server.domain_name),
@@ -71,7 +71,7 @@ def build(server: Server, settings: DomainSettings, instances_path: str) -> str:
         E.on_reboot("restart"),
         E.on_crash("destroy"),
         E.devices(
-            _disk(str(directory / "disk"), settings.cache_mode),
+            etree.fromstring(root_disk) if root_disk else _disk(str(directory / "disk"), settings.cache_mode),
             *(_interface(vif) for vif in server.vifs),
             *_console(console_log(instances_path, server.uuid)),
             E.memballoon(model="none"),

@@ -131,7 +131,8 @@ class LibvirtDriver(ComputeDriver):
     # --- a guest ----------------------------------------------------------------------------------------------------
 
     def spawn(self, server: Server, ledger: Ledger) -> None:
-        spawn.spawn(self.host, self.images, self.plumbing, server, self.domain_settings, self.instances_path, ledger)
+        settings, path = self.domain_settings, self.instances_path
+        spawn.spawn(self.host, self.images, self.plumbing, server, settings, path, ledger, self._initiator)
 
     def destroy(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
         return removal.delete_server(self._site(server, ledger))

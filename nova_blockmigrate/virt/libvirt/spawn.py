@@ -9,7 +9,7 @@ from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import DiskLayer, Server
 from nova_blockmigrate.virt.driver import Ledger
-from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal
+from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal, volume_access, volumes
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.unmake import BASE, DIRECTORY, DOMAIN, FILE, Site
@@ -23,8 +23,10 @@ def spawn(
     settings: domain_xml.DomainSettings,
     instances_path: str,
     ledger: Ledger,
+    initiator: str,
 ) -> None:
-    """Make and start a server. One that libvirt knows was made before (a crash came between): it is only started."""
+    """Make and start a server; its volume, if it boots from one, is reached under the iSCSI name `initiator`. One that libvirt
+    knows was made before (a crash came between): it is only started."""
     guest = Guest(host, server.uuid, server.domain_name)
     if guest.find() is not None:
         plumbing.plug(server.vifs, ledger)
@@ -32,9 +34,15 @@ def spawn(
         return
     try:
         plumbing.plug(server.vifs, ledger)
-        _make_disk(host, images, server, instances_path, ledger)
+        root = server.root_volume_at(host.name)
+        if root is None:
+            _make_disk(host, images, server, instances_path, ledger)
+        else:
+            _make_directory(server, instances_path, ledger)
+            volume_access.grant(host, root, ledger)
+        root_disk = volumes.disk_xml(root, initiator) if root else ""
         with ledger.entry(FILE, domain_xml.console_log(instances_path, server.uuid)), ledger.entry(DOMAIN, server.uuid):
-            guest.define_and_start(domain_xml.build(server, settings, instances_path))
+            guest.define_and_start(domain_xml.build(server, settings, instances_path, root_disk))
     except BaseException:  # the border of the method: nothing stays behind, whatever failed
         removal.delete_server(Site(host, plumbing, server, ledger))
         raise
@@ -51,10 +59,15 @@ def _make_disk(host: Host, images: BaseImages, server: Server, instances_path: s
         raise FlavorTooSmall(
             flavor=f"with {server.root_gib} GiB of disk", image=server.image.id, needed=f"{layer.virtual_size_bytes} bytes of disk"
         )
-    with ledger.entry(DIRECTORY, directory):
-        os.makedirs(directory, exist_ok=True)
+    _make_directory(server, instances_path, ledger)
     path = os.path.join(directory, "disk")
     with ledger.entry(FILE, path):
         disks.new_overlay(
             path, DiskLayer(base.path, base.format, layer.virtual_size_bytes, 0), server.root_gib * disks.GIB, host.name
         )
+
+
+def _make_directory(server: Server, instances_path: str, ledger: Ledger) -> None:
+    directory = str(domain_xml.instance_directory(instances_path, server.uuid))
+    with ledger.entry(DIRECTORY, directory):
+        os.makedirs(directory, exist_ok=True)

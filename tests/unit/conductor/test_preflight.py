@@ -340,3 +340,14 @@ def test_a_check_that_crashes_is_unknown(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_page_of_checks_is_current() -> None:
     """Else: `python -m nova_blockmigrate.conductor.preflight.table > doc/checks.rst`"""
     assert (pathlib.Path(__file__).parents[3] / "doc" / "checks.rst").read_text() == table.document()
+
+
+def test_a_server_without_local_disks_moves_with_what_nova_allows() -> None:
+    root = dataclasses.replace(GUEST, disks=(GuestDisk("vda", "disk", "network", False, ()),))
+    asked = {
+        said: CHECKS["parameters"].ask(dataclasses.replace(HEALTHY, guest=root, volumes=("v1",), block_migration=said))
+        for said in ("true", "false", "auto")
+    }
+    assert {said: answer.result for said, answer in asked.items()} == {
+        "true": CheckResult.FAILED, "false": CheckResult.PASSED, "auto": CheckResult.PASSED
+    }  # fmt: skip

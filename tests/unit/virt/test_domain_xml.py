@@ -90,3 +90,9 @@ def test_changing_a_disks_path_drops_its_chain_and_leaves_the_others() -> None:
     assert tree.find("devices/disk/source").get("file") == "/elsewhere/disk"
     assert tree.find("devices/disk/backingStore") is None
     assert len(tree.findall("devices/disk")) == 3
+
+
+def test_a_server_that_boots_from_a_volume_has_no_other_disk() -> None:
+    root = '<disk type="network" device="disk"><target dev="vda"/></disk>'
+    domain = etree.fromstring(domain_xml.build(SERVER, SETTINGS, "/instances", root))
+    assert [disk.get("type") for disk in domain.iterfind("devices/disk")] == ["network"]
