@@ -94,6 +94,16 @@ class GuestSurvey:
 
 
 @dataclasses.dataclass(frozen=True)
+class GuestAddress:
+    """An address that a guest is known to have."""
+
+    mac: str
+    network: str
+    """What the interface hangs on: a bridge, a network of libvirt, a device."""
+    address: str
+
+
+@dataclasses.dataclass(frozen=True)
 class FoundGuest:
     """A guest that the hypervisor knows, whoever made it, as its definition tells."""
 
@@ -112,6 +122,8 @@ class FoundGuest:
     """Each in words: MAC address and what it hangs on."""
     volumes: tuple[str, ...] = ()
     """Disks that lie on the network, each in words."""
+    addresses: tuple[GuestAddress, ...] = ()
+    """As far as its host can know."""
 
 
 @dataclasses.dataclass(frozen=True)

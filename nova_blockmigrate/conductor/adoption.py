@@ -257,7 +257,12 @@ def _insert(db: orm.Session, context: RequestContext, host: str, found: FoundGue
         tags=[],
         reservation_id="",
         launched_at=models.utcnow(),
-        adopted={"domain": found.name, "interfaces": list(found.interfaces), "volumes": list(found.volumes)},
+        adopted={
+            "domain": found.name,
+            "interfaces": list(found.interfaces),
+            "volumes": list(found.volumes),
+            "addresses": [dataclasses.asdict(one) for one in found.addresses],
+        },
     )
     request_id = context.request_id or ""
     actions.start(db, found.uuid, "adopt", request_id, owner.user_id, owner.project_id)

@@ -152,3 +152,18 @@ def test_a_file_that_another_guest_uses_stays_when_the_server_is_deleted(lab: An
 
     assert f"{HOME}/first.qcow2" in foreign.files(lab, "compute1", HOME)
     assert lab.run("compute1", ["virsh", "list", "--all", "--name"]).stdout.split() == ["second"]
+
+
+def test_a_guest_shows_the_address_that_its_host_knows(lab: Any, client: Any, guest: Foreign) -> None:
+    guest.guest.wait(90)
+    own = f"{lab.layout.tenant_prefix}.251/24"
+    lab.run("compute1", ["ip", "address", "add", own, "dev", "br100"])
+    try:
+        lab.run("compute1", ["busybox", "ping", "-c", "1", "-W", "30", guest.address])
+        foreign.adopt(lab, "compute1", guest.name)
+    finally:
+        lab.run("compute1", ["ip", "address", "del", own, "dev", "br100"])
+
+    ((address,),) = client.server(guest.uuid)["addresses"].values()
+    assert (address["addr"], address["version"]) == (guest.address, 4)
+    assert address["OS-EXT-IPS-MAC:mac_addr"] in lab.run("compute1", ["virsh", "dumpxml", guest.name]).stdout.lower()

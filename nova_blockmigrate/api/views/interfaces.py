@@ -42,19 +42,24 @@ def _foreign(port: NetworkPort) -> Interface:
 
 
 def addresses(server: Instance) -> dict[str, list[dict[str, Any]]]:
-    """The server's addresses by the name of the network."""
+    """The server's addresses by the name of the network; an adopted guest's as they were known when it was adopted."""
     found: dict[str, list[dict[str, Any]]] = {}
     for interface in of(server):
         found.setdefault(interface.network_name, []).extend(
-            {
-                "version": ipaddress.ip_address(each.ip_address).version,
-                "addr": each.ip_address,
-                "OS-EXT-IPS:type": "fixed",
-                "OS-EXT-IPS-MAC:mac_addr": interface.mac,
-            }
-            for each in interface.fixed_ips
+            _address(each.ip_address, interface.mac) for each in interface.fixed_ips
         )
+    for each in (server.adopted or {}).get("addresses", []):
+        found.setdefault(each["network"], []).append(_address(each["address"], each["mac"]))
     return found
+
+
+def _address(address: str, mac: str) -> dict[str, Any]:
+    return {
+        "version": ipaddress.ip_address(address).version,
+        "addr": address,
+        "OS-EXT-IPS:type": "fixed",
+        "OS-EXT-IPS-MAC:mac_addr": mac,
+    }
 
 
 def attachment(interface: Interface) -> dict[str, Any]:

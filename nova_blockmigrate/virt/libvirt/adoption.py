@@ -10,7 +10,7 @@ from nova_blockmigrate.exceptions import StorageError
 from nova_blockmigrate.objects import Server
 from nova_blockmigrate.survey import FoundGuest
 from nova_blockmigrate.virt.driver import Ledger
-from nova_blockmigrate.virt.libvirt import disks, in_use
+from nova_blockmigrate.virt.libvirt import addresses, disks, in_use
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainDisk, DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import power_state
@@ -27,7 +27,8 @@ def find(host: Host, names: tuple[str, ...]) -> tuple[FoundGuest, ...]:
 
 def _found(domain: Any, host: str) -> FoundGuest | None:
     try:
-        facts = DomainFacts(domain.XMLDesc(0))
+        xml = domain.XMLDesc(0)
+        facts = DomainFacts(xml)
         return FoundGuest(
             uuid=domain.UUIDString(),
             name=domain.name(),
@@ -39,6 +40,7 @@ def _found(domain: Any, host: str) -> FoundGuest | None:
             persistent=bool(domain.isPersistent()),
             interfaces=facts.interfaces,
             volumes=facts.volumes,
+            addresses=addresses.read(domain, xml) if domain.isActive() else (),
         )
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # it is gone meanwhile
