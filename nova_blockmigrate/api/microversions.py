@@ -70,3 +70,8 @@ class Versioned(Generic[T]):
 
     def at(self, minor: int) -> T:
         return next(value for minimum, value in self._by_minimum if minimum <= minor)
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """The microversions from which a value counts, the first one first."""
+        return tuple(sorted(minimum for minimum, _ in self._by_minimum))

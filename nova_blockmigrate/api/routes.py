@@ -18,7 +18,7 @@ import falcon
 import jsonschema
 
 from nova_blockmigrate import exceptions
-from nova_blockmigrate.api import auth, errors, microversions
+from nova_blockmigrate.api import auth, errors, microversions, unserved
 from nova_blockmigrate.api.microversions import Versioned
 from nova_blockmigrate.api.request import Deployment, Query, Request, Response
 from nova_blockmigrate.context import RequestContext
@@ -166,7 +166,7 @@ def _choose(routes: list[Route], minor: int, document: Any) -> Route:
         name = next(iter(document))
         routes = [each for each in routes if each.action == name]
         if not routes:
-            raise exceptions.ValidationError(detail=f"there is no such action: {name}")
+            raise unserved.refusal(name)
     serving = [each for each in routes if each.serves(minor)]
     if not serving:
         raise exceptions.NotFound(f"The resource could not be found in microversion 2.{minor}.")

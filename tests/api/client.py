@@ -16,7 +16,11 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from nova_blockmigrate import concurrency
+
 T = TypeVar("T")
+ONE_MODE = concurrency.mode() == concurrency.EVENTLET and "NBM_TEST_DATABASE" not in os.environ
+"""Long tests of what does not depend on the concurrency run on native threads only, and on every database."""
 MICROVERSION = "2.96"
 
 

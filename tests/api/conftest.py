@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -56,7 +57,14 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    state, port = tmp_path_factory.mktemp("cloud"), free_port()
+    with start(tmp_path_factory.mktemp("cloud")) as product:
+        yield product
+
+
+@contextlib.contextmanager
+def start(state: pathlib.Path) -> Iterator[Product]:
+    """The product as a process, until the block ends."""
+    port = free_port()
     database = os.environ.get("NBM_TEST_DATABASE", f"sqlite:///{state}/db.sqlite")
     (state / "nova-blockmigrate.conf").write_text(CONFIGURATION.format(state=state, port=port, database=database))
     (state / "log").touch()

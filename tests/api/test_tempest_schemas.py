@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from client import Product, wait_until
+from client import ONE_MODE, Product, wait_until
 from tempest_clients import Tempest, turning_points
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBl0nCq9yyyHhcOjdzvqmbLdTBW2nJGZWSB0hPIGqNwT someone"
 PROJECT = "demo"
+pytestmark = pytest.mark.skipif(ONE_MODE, reason="the same on native threads")
 
 
 def in_every_version_of(*clients: str) -> pytest.MarkDecorator:

@@ -39,6 +39,7 @@ SERVER = "/servers/{server_id}"
 TABLE: dict[str, str] = {
     "GET /": "public",
     "GET /v2.1": "public",
+    "GET /blockmigrate/v1/openapi.json": "public",
     "GET /extensions": "all",
     "GET /extensions/os-keypairs": "all",
     "GET /limits": "all",
