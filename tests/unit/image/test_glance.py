@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from nova_blockmigrate import conf as configuration
 from nova_blockmigrate import exceptions
+from nova_blockmigrate.concurrency import run_native as native
 from nova_blockmigrate.image import glance_helper
 from nova_blockmigrate.image.glance import Glance
 from nova_blockmigrate.image.manifest import Manifests
@@ -180,22 +181,26 @@ def test_a_glance_that_is_away_says_what_to_look_at(conf: cfg.ConfigOpts, servic
 
 
 def test_the_helper_has_the_services_configuration(conf: cfg.ConfigOpts, service: Service, tmp_path: Path) -> None:
-    glance_helper.fetch(conf.config_file, [], ID, str(tmp_path / "image"))
+    native(glance_helper.fetch, conf.config_file, [], ID, str(tmp_path / "image"))
     assert (tmp_path / "image").read_bytes() == BYTES
     with pytest.raises(exceptions.ImageNotFound):
-        glance_helper.fetch(conf.config_file, [], "another", str(tmp_path / "image"))
+        native(glance_helper.fetch, conf.config_file, [], "another", str(tmp_path / "image"))
 
 
 def test_the_source_gives_the_file_for_as_long_as_it_is_needed(conf: cfg.ConfigOpts, service: Service, tmp_path: Path) -> None:
     source = load(conf, Manifests(str(tmp_path / "manifests")), "here")
     assert isinstance(source, GlanceImages)
     scratch = tmp_path / "scratch"
-    with source.original(ImageRef(ID, "raw", len(BYTES), ""), str(scratch)) as path:
-        assert Path(path).read_bytes() == BYTES
+
+    def bytes_of() -> bytes:
+        with source.original(ImageRef(ID, "raw", len(BYTES), ""), str(scratch)) as path:
+            return Path(path).read_bytes()
+
+    assert native(bytes_of) == BYTES
     assert not scratch.exists()
     service.bytes = b"x" + BYTES[1:]
-    with pytest.raises(exceptions.StorageError, match="sha512"), source.original(ImageRef(ID, "raw", 1, ""), str(scratch)):
-        pass
+    with pytest.raises(exceptions.StorageError, match="sha512"):
+        native(bytes_of)
     assert not scratch.exists()
 
 

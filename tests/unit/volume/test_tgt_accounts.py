@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nova_blockmigrate import exceptions
+from nova_blockmigrate.concurrency import run_native
 from nova_blockmigrate.volume import tgt_accounts
 from nova_blockmigrate.volume.tgt import Tgtd
 
@@ -93,14 +94,14 @@ def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
 
 def test_the_request_is_tgtadms(answering: list[bytes]) -> None:
     """As tgtadm 1.0.85 sends `--op new --mode account --user alice --password secretsecret`."""
-    tgt_accounts.create(3, "alice", "secretsecret")
+    run_native(tgt_accounts.create, 3, "alice", "secretsecret")
     head = b"\7\0\0\0" + bytes(4) + b"iscsi".ljust(64, b"\0") + b"\x99\0\0\0" + b"\xff" * 4 + bytes(8) + b"\xff" * 8 + bytes(24)
     assert answering == [head + b"user=alice,password=secretsecret\0"]
 
 
 def test_a_refusal_is_an_error_that_does_not_tell_the_password(answering: list[bytes]) -> None:
     with pytest.raises(exceptions.VolumeBackendError, match="error 17") as caught:
-        tgt_accounts.create(3, "taken", "secretsecret")
+        run_native(tgt_accounts.create, 3, "taken", "secretsecret")
     assert "secretsecret" not in str(caught.value)
 
 
