@@ -26,23 +26,34 @@ class Client:
     """One kept connection to the API, for what must be asked often or timed."""
 
     def __init__(self, lab: Lab) -> None:
-        controller = lab.layout.controller
-        self._http = http.client.HTTPConnection(controller.management_ip, API_PORT, timeout=30)
-        self._http.sock = fabric.connect(controller.namespace, controller.management_ip, API_PORT, 30)
+        self._controller = lab.layout.controller
+        self._connect()
         self._headers = {
             "X-Auth-Token": seed.token_of(lab.layout),
             "OpenStack-API-Version": "compute 2.96",
             "Content-Type": "application/json",
         }
 
+    def _connect(self) -> None:
+        address = self._controller.management_ip
+        self._http = http.client.HTTPConnection(address, API_PORT, timeout=30)
+        self._http.sock = fabric.connect(self._controller.namespace, address, API_PORT, 30)
+
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON, or None when it has none; LabError when it is an error."""
-        self._http.request(method, f"/v2.1{path}", json.dumps(body) if body is not None else None, self._headers)
-        answer = self._http.getresponse()
+        try:
+            answer = self._send(method, path, body)
+        except (http.client.RemoteDisconnected, ConnectionError):  # the API closes connections on which nothing is said for long
+            self._connect()
+            answer = self._send(method, path, body)
         content = answer.read()
         if answer.status >= 400:
             raise LabError(f"{method} {path}: {answer.status} {content[:500].decode(errors='replace')}")
         return json.loads(content) if content else None
+
+    def _send(self, method: str, path: str, body: Any) -> http.client.HTTPResponse:
+        self._http.request(method, f"/v2.1{path}", json.dumps(body) if body is not None else None, self._headers)
+        return self._http.getresponse()
 
     def server(self, server_id: str) -> dict[str, Any]:
         server: dict[str, Any] = self.request("GET", f"/servers/{server_id}")["server"]
