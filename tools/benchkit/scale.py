@@ -40,11 +40,14 @@ compute_driver = fake
 concurrency = {concurrency}
 log_file = {folder}/{name}.log
 use_stderr = false
-service_down_time = 300
-report_interval = 30
+service_down_time = 900
+report_interval = 120
 rpc_conn_pool_size = 200
 [conductor]
-max_parallel_checks = 8
+max_parallel_checks = 4
+host_timeout = 600
+[network]
+firewall_refresh_interval = 600
 [database]
 connection = {database}
 [api]
