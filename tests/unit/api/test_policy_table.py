@@ -10,6 +10,7 @@ import pytest
 from oslo_config import cfg
 
 from nova_blockmigrate.api import application, auth, routes
+from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, key_pairs, security_groups, server_groups, volumes
 from tests.unit.api.conftest import Api, RecordingConductor, make_migration, make_server
@@ -340,3 +341,13 @@ def test_hosts_are_shown_to_administrators_only(api: Api, server: models.Instanc
     assert api.get("/os-migrations", user="boss")["migrations"] != [] and "compute" not in str(
         api.get("/os-availability-zone", user="joe")
     )
+
+
+@pytest.mark.parametrize("rule", ["os_compute_api:os-services:list", "os_compute_api:servers:index", "os_compute_api:limits"])
+def test_tokens_for_the_system_or_a_domain_are_refused_as_by_nova(conf: cfg.ConfigOpts, rule: str) -> None:
+    enforcer = application.enforcer(conf)
+    target = {"project_id": "demo", "user_id": "u"}
+    roles = ["admin", "manager", "member", "reader"]
+    assert enforcer.authorize(rule, target, RequestContext(user_id="u", project_id="demo", roles=roles))
+    assert not enforcer.authorize(rule, target, RequestContext(user_id="u", system_scope="all", roles=roles))
+    assert not enforcer.authorize(rule, target, RequestContext(user_id="u", domain_id="default", roles=roles))
