@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import queue
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -47,11 +49,13 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
     """`compute_driver = blockmigrate.LibvirtDriver`"""
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
+        self._events: queue.SimpleQueue[Any] | None = None if monkey_patch.is_patched() else queue.SimpleQueue()
         super().__init__(virtapi, read_only)
         self._manager: Any = getattr(virtapi, "_compute", None)
         _refuse_unknown_nova(type(self._manager))
 
     def init_host(self, host: str) -> None:
+        self._keep_event_loop_free()
         super().init_host(host)
         concurrency.follow(patched=monkey_patch.is_patched())
         our_host.share_event_loop()  # Nova runs it
@@ -65,6 +69,24 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         self._answers = Answers(host)
         self._ending = Ending(host, self._manager, self._answers)
         concurrency.spawn("blockmigrate-arrivals", self._arrivals.watch, _end_of)
+
+    def _keep_event_loop_free(self) -> None:
+        """On native threads Nova 34 handles guests' events in the thread of libvirt's event loop, with calls to the conductor. When
+        that is away, nothing keeps the connections to libvirt alive, neither Nova's nor ours; and when Nova finds its connection
+        closed, it waits for ever for a lock that the same thread holds."""
+        self._host._wrapped_conn_lock = threading.RLock()
+        if self._events is not None:
+            concurrency.spawn("blockmigrate-events", self._dispatch, self._events)
+
+    def _dispatch(self, events: queue.SimpleQueue[Any]) -> None:
+        while True:
+            super().emit_event(events.get())  # it lets no exception out
+
+    def emit_event(self, event: Any) -> None:
+        if self._events is None:
+            super().emit_event(event)
+        else:
+            self._events.put(event)
 
     # --- source -----------------------------------------------------------------------------------------------------
 

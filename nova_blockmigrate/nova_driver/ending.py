@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import nova.context
 from nova import exception, objects
 from nova.compute import power_state, task_states
 from oslo_log import log
@@ -101,8 +102,10 @@ class Ending:
             move.recover(move.context, instance, move.destination, migrate_data=move.migrate_data, migration_status=status)
         self._set_status(move, status)
         if outcome.power_state in (PowerState.SHUTDOWN, PowerState.CRASHED):
-            # Nova looked away while it was migrating
-            self._manager._sync_instance_power_state(move.context, self._fresh(move), power_state.SHUTDOWN)
+            # Nova looked away while it was migrating. In a request of its own: an action is found by its request
+            context = nova.context.get_admin_context()
+            stopped = objects.Instance.get_by_uuid(context, move.instance.uuid, expected_attrs=ATTRIBUTES)
+            self._manager._sync_instance_power_state(context, stopped, power_state.SHUTDOWN)
 
     # --- both -------------------------------------------------------------------------------------------------------
 

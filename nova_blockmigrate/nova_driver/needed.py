@@ -15,6 +15,7 @@ SUPPORTED = ("34",)
 _LIVE = "context instance dest post_method recover_method block_migration migrate_data"
 DRIVER: Mapping[str, str] = {
     "init_host": "host",
+    "emit_event": "event",
     "process_instances_at_startup": "context instances",
     "get_instance_disk_info": "instance block_device_info",
     "pre_live_migration": "context instance block_device_info network_info disk_info migrate_data",
