@@ -6,12 +6,13 @@ they come to is recorded by `ending`. Reading top-down: loading, source, restart
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pathlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import nova.conf
@@ -26,6 +27,7 @@ from oslo_serialization import jsonutils
 
 from nova_blockmigrate import concurrency
 from nova_blockmigrate.compute.ledger import Records
+from nova_blockmigrate.exceptions import BlockMigrateError
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.nova_driver import describing, luggage, needed
 from nova_blockmigrate.nova_driver.answers import SILENT, Answers
@@ -95,7 +97,8 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         if instance.task_state != task_states.MIGRATING:
             return disk_info
         address = CONF.libvirt.live_migration_inbound_addr or CONF.host
-        return concurrency.run_native(luggage.pack, disk_info, self._manifests, CONF.host, address)
+        with _words_for_users():
+            return concurrency.run_native(luggage.pack, disk_info, self._manifests, CONF.host, address)
 
     def _live_migration(
         self,
@@ -233,7 +236,8 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
             self._arrivals.expect(plan, guest, self._live_migration_uri(address), directory)
         prepared = super().pre_live_migration(context, instance, block_device_info, network_info, disk_info, migrate_data)
         if not migrate_data.is_shared_instance_path:
-            concurrency.run_native(luggage.unpack, disk_info, directory, self._manifests, CONF.host)
+            with _words_for_users():
+                concurrency.run_native(luggage.unpack, disk_info, directory, self._manifests, CONF.host)
         return prepared
 
     def rollback_live_migration_at_destination(
@@ -296,6 +300,15 @@ def _refuse_unknown_nova(manager: type) -> None:
         raise exception.InvalidConfiguration(
             f"blockmigrate.LibvirtDriver: {found or 'Nova is not as it should be: ' + '; '.join(wrong)}"
         )
+
+
+@contextlib.contextmanager
+def _words_for_users() -> Iterator[None]:
+    """Turn our errors in the body into one of Nova's: of others it shows the name of the class only."""
+    try:
+        yield
+    except BlockMigrateError as error:
+        raise exception.MigrationError(reason=str(error)) from error
 
 
 def _made(*parts: str) -> pathlib.Path:
