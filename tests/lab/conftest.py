@@ -46,6 +46,16 @@ def client(lab: Any) -> Any:
     return Client(lab)
 
 
+@pytest.fixture
+def slow(lab: Any) -> Iterator[None]:
+    """Transfers between the hosts take long enough for something to happen in the middle."""
+    from copying import slow_down, speed_up
+
+    slow_down(lab)
+    yield
+    speed_up(lab)
+
+
 @pytest.fixture(scope="module")
 def server(lab: Any) -> Iterator[Any]:
     """One server on the first host for all tests of a module that leave it as it is."""

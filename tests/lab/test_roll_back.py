@@ -8,32 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from copying import PAYLOAD_MIB, assert_unharmed, begin, speed_up
 
 from labkit import guest, scenario
-from labkit.commands import wait_until
 from labkit.sampler import Sampler
 from labkit.scenario import HOST
 
 BASES = "/var/lib/nova/instances/_base"
-HOSTS = ("compute1", "compute2")
-PAYLOAD_MIB = 192
-SLOW_MBIT_S = 200
-"""So the payload takes some ten seconds."""
-
-
-@pytest.fixture
-def slow(lab: Any) -> Iterator[None]:
-    """Transfers between the hosts take long enough for something to happen in the middle."""
-    for host in HOSTS:
-        lab.limit_rate(host, SLOW_MBIT_S)
-    yield
-    speed_up(lab)
-
-
-def speed_up(lab: Any) -> None:
-    """What has been broken is broken: let the rest, and above all the memory, go at full speed (see doc/tests.rst)."""
-    for host in HOSTS:
-        lab.limit_rate(host, None)
 
 
 @contextlib.contextmanager
@@ -44,34 +25,6 @@ def no_place_for_bases(lab: Any, host: str) -> Iterator[None]:
         yield
     finally:
         lab.run(host, ["chattr", "-i", BASES])
-
-
-def begin(lab: Any, client: Any, server: Any, host: str) -> dict[str, Any]:
-    """Ask for a migration and wait until disks are being copied; returns what the API shows of it."""
-    lab.nova("live-migration", "--block-migrate", server.name, host)
-    seen: list[dict[str, Any]] = []
-
-    def copying() -> bool:
-        seen[:] = client.running_migrations(server.id)
-        return bool(seen and seen[0]["status"] == "running" and seen[0]["disk_processed_bytes"])
-
-    wait_until(copying, 60, "disks are being copied")
-    return seen[0]
-
-
-def assert_unharmed(lab: Any, client: Any, server: Any, before: dict[str, Any]) -> None:
-    """ACTIVE on the source in the same boot, still writing, all records there; nothing on the destination."""
-    scenario.wait_for_status(client, server.id, "ACTIVE", 30)
-    after = server.guest.wait()
-    server.guest.wait_for_record(after["record"] + 20)
-    assert client.server(server.id)[HOST] == "compute1"
-    assert guest.uptime_went_on(before, server.guest.status())
-    assert server.guest.verify().is_whole
-    wait_until(
-        lambda: not scenario.leftovers(lab, "compute2", server),
-        30,
-        f"nothing is left on compute2: {scenario.leftovers(lab, 'compute2', server)}",
-    )
 
 
 def test_a_destination_that_cannot_create_the_disk_leaves_the_guest_active(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
