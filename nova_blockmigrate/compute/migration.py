@@ -24,6 +24,7 @@ from nova_blockmigrate.compute.transfers import TransferControl
 from nova_blockmigrate.compute.watcher import GUEST, ArrivalWatcher
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.objects import (
+    Copy,
     GuestDescription,
     MigrationPlan,
     PreparedDestination,
@@ -42,6 +43,7 @@ DESTINATION = "destination"
 DISK_BYTES = "disk_bytes"
 FETCH_ATTEMPTS = 3
 """How often a base is asked for whose copying is cut off; each try goes on where the one before ended."""
+_GONE = {Copy.ABSENT, Copy.MIGRATED_AWAY, Copy.SHUT_OFF, Copy.CRASHED}
 Primitive = dict[str, Any]
 
 
@@ -218,17 +220,33 @@ class MigrationJobs:
         self._controls.pop(plan.migration_uuid, None)
         self._records.close(plan.migration_uuid)
 
-    def clean_source(self, context: RequestContext, plan: MigrationPlan, guest: Primitive) -> None:
-        """The guest runs elsewhere: delete what it left here. The driver makes sure of both itself."""
+    def clean_source(self, context: RequestContext, plan: MigrationPlan, guest: Primitive, home: str | None = None) -> None:
+        """The guest runs elsewhere: delete what it left here. The driver makes sure of both itself.
+
+        `home`: where the server is by now, if it may have moved on; "" when it was deleted.
+
+        :raises exceptions.UnsafeRemoval: it is here, or is not seen to be there.
+        """
         description = from_primitive(GuestDescription, guest)
         belongings = self._records.of_server(plan.server.uuid)
         here = self._ports.departed(plan, self._records.get(plan.migration_uuid))
-        _tell(plan, concurrency.run_native(self._driver.post_live_migration_at_source, here, description, belongings))
+        if home == "":
+            self._refuse_if_here(plan)
+            left = concurrency.run_native(self._driver.destroy, here.server, belongings)
+        else:
+            here = dataclasses.replace(here, destination_host=home or here.destination_host)
+            left = concurrency.run_native(self._driver.post_live_migration_at_source, here, description, belongings)
+        _tell(plan, left)
         self._ports.leave(plan)
         self._controls.pop(plan.migration_uuid, None)
         self._records.close_server(plan.server.uuid)
         self._records.close(plan.migration_uuid)
         LOG.info("%s source cleaned", plan.label)
+
+    def _refuse_if_here(self, plan: MigrationPlan) -> None:
+        seen = concurrency.run_native(self._driver.observe, plan.server.uuid, None)
+        if seen.copy not in _GONE:
+            raise exceptions.UnsafeRemoval(name=plan.label, host=self._host, reason=seen.detail)
 
     # --- for the manager --------------------------------------------------------------------------------------------
 

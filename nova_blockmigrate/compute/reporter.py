@@ -69,8 +69,8 @@ class Reporter:
         if not self._heard:
             LOG.info("Reports of %s reach a conductor", self._host)
         self._heard, self._unheard = True, 0
-        for migration_uuid, status in over.items():
-            self._clear(context, migration_uuid, MigrationStatus(status))
+        for migration_uuid, end in over.items():
+            self._clear(context, migration_uuid, MigrationStatus(end["status"]), end["host"])
         return self._interval_s
 
     def _steady_states(self) -> dict[str, PowerState]:
@@ -82,11 +82,11 @@ class Reporter:
         self._seen = seen
         return steady
 
-    def _report(self, context: RequestContext, resources: HostResources, steady: dict[str, PowerState]) -> dict[str, str]:
+    def _report(self, context: RequestContext, resources: HostResources, steady: dict[str, PowerState]) -> dict[str, Any]:
         # without a conductor's queue on the broker a call is lost: while none was heard, do not wait long for an answer
         patience_s = ANSWER_TIME_S if self._heard else min(ANSWER_TIME_S, FIRST_ANSWER_TIME_S * 2**self._unheard)
         client = self._conductors.prepare(timeout=patience_s)
-        answer: dict[str, str] = client.call(
+        answer: dict[str, Any] = client.call(
             context,
             "report_host",
             resources=to_primitive(resources),
@@ -95,22 +95,25 @@ class Reporter:
         )
         return answer
 
-    def _clear(self, context: RequestContext, migration_uuid: str, status: MigrationStatus) -> None:
+    def _clear(self, context: RequestContext, migration_uuid: str, status: MigrationStatus, home: str | None) -> None:
         record = self._records.get(migration_uuid)
         if record is None:
             return
         plan = from_primitive(MigrationPlan, record.kept("plan"))
         role, arguments = record.kept("role"), record.kept("arguments") or {}
-        job, arguments = leftover_job(role, status, arguments)
+        job, arguments = leftover_job(role, status, arguments, home)
         LOG.info("%s ended as %s while this host was away: %s", plan.label, status, job)
         work = functools.partial(self._migrations.run, context, job, plan, arguments)
         self._jobs.run((migration_uuid, job), work, wait_s=0)
 
 
-def leftover_job(role: str, status: MigrationStatus, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Which job clears what a migration that is over left on a host, and the job's arguments (pure)."""
+def leftover_job(role: str, status: MigrationStatus, arguments: dict[str, Any], home: str | None) -> tuple[str, dict[str, Any]]:
+    """Which job clears what a migration that is over left on a host, and the job's arguments (pure).
+
+    `home`: the host that has the server now, which may have moved on since; "" when it was deleted, None when that is not known.
+    """
     if role == DESTINATION:
         return ("finish_destination" if status is MigrationStatus.COMPLETED else "release_destination"), {}
     if status is MigrationStatus.COMPLETED and "guest" in arguments:
-        return "clean_source", {"guest": arguments["guest"]}
+        return "clean_source", {"guest": arguments["guest"], "home": home}
     return "release_source", {}

@@ -148,15 +148,16 @@ class ConductorManager:
         resources: dict[str, Any],
         migration_uuids: list[str],
         power_states: dict[str, int] | None = None,
-    ) -> dict[str, str]:
-        """A host lives. Returns those of the migrations it names that are over, with their final status."""
+    ) -> dict[str, dict[str, str | None]]:
+        """A host lives. Returns those of the migrations it names that are over, with their final `status`, and the `host` that has
+        the server now ("" when it was deleted since)."""
         typed = from_primitive(HostResources, resources)
         with session.writer() as db:
             service = services.report(db, typed.host, compute_nodes.COMPUTE_BINARY, models.utcnow())
             compute_nodes.report(db, typed)
             found = {uuid: PowerState(state) for uuid, state in (power_states or {}).items()}
             take_in(db, typed.host, found, models.utcnow())
-            over = migrations.final_statuses(db, migration_uuids)
+            over = migrations.ends(db, migration_uuids)
         if service.report_count == 1:
             notified_services.changed(context, service, "create")
         return over

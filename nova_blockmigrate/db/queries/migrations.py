@@ -108,11 +108,18 @@ def memory_mib_coming(db: orm.Session) -> dict[str, int]:
     return {str(host): int(mib) for host, mib in db.execute(coming)}
 
 
-def final_statuses(db: orm.Session, uuids_asked: Sequence[str]) -> dict[str, str]:
-    """Of the migrations with these uuids those that are over, with their status; one that has no row counts as an error."""
-    found = {row.uuid: row.status for row in db.scalars(sa.select(Migration).where(Migration.uuid.in_(uuids_asked)))}
-    over = {uuid: status for uuid, status in found.items() if MigrationStatus(status).is_final}
-    return over | {uuid: MigrationStatus.ERROR.value for uuid in uuids_asked if uuid not in found}
+def ends(db: orm.Session, uuids_asked: Sequence[str]) -> dict[str, dict[str, str | None]]:
+    """Of the migrations with these uuids those that are over: their `status`, and the `host` that has the server now ("" when it
+    was deleted since, None when nothing is known of it). A migration that has no row counts as an error."""
+    columns = (Migration.uuid, Migration.status, Instance.uuid.is_not(None), Instance.deleted_at.is_not(None), Instance.host)
+    query = sa.select(*columns).outerjoin(Instance, Instance.uuid == Migration.instance_uuid)
+    over: dict[str, dict[str, str | None]] = {uuid: {"status": MigrationStatus.ERROR.value, "host": None} for uuid in uuids_asked}
+    for uuid, status, is_known, is_deleted, host in db.execute(query.where(Migration.uuid.in_(uuids_asked))):
+        if MigrationStatus(status).is_final:
+            over[uuid] = {"status": status, "host": "" if is_known and is_deleted else host}
+        else:
+            del over[uuid]
+    return over
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------

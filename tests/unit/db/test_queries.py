@@ -147,6 +147,28 @@ def test_finished_migration_has_no_owner_to_be() -> None:
         assert migrations.in_progress(db, "i") is None
 
 
+def test_a_host_that_was_away_learns_what_ended_and_where_the_server_is_now() -> None:
+    moved, deleted = new_instance(host="c").uuid, new_instance().uuid
+    with session.writer() as db:
+        instances.mark_deleted(db, deleted)
+    ids = [
+        new_migration(status="completed", instance_uuid=moved),
+        new_migration(status="completed", instance_uuid=deleted),
+        new_migration(status="failed"),
+        new_migration(status="running"),
+    ]
+    with session.writer() as db:
+        uuids = [migrations.get(db, id).uuid for id in ids]
+        ended = migrations.ends(db, [*uuids, "lost"])
+    assert [ended.get(uuid) for uuid in [*uuids, "lost"]] == [
+        {"status": "completed", "host": "c"},
+        {"status": "completed", "host": ""},
+        {"status": "failed", "host": None},
+        None,
+        {"status": "error", "host": None},
+    ]
+
+
 def test_slots_go_to_who_waits_longest() -> None:
     for host in "abc":
         new_host(host)
