@@ -29,6 +29,7 @@ def up(lab: Lab, arguments: list[str]) -> int:
     parser.add_argument("--keystone", action="store_true", help="a real Keystone says who is who, instead of the token file")
     parser.add_argument("--neutron", action="store_true", help="a real Neutron has the networks (and Keystone says who is who)")
     parser.add_argument("--glance", action="store_true", help="a real Glance has the images (and Keystone says who is who)")
+    parser.add_argument("--horizon", action="store_true", help="a real Horizon, at port 8080 of the controller (and Keystone)")
     parser.add_argument("--openstack", action="store_true", help="an unmodified OpenStack with Nova, instead of our services")
     parser.add_argument("--driver", choices=sorted(DRIVERS), default="ours", help="the compute driver of that Nova")
     parser.add_argument("--quiet", action="store_true")
@@ -38,9 +39,9 @@ def up(lab: Lab, arguments: list[str]) -> int:
         given.neutron = given.glance = True
         given.database = "postgresql"
         given.concurrency = given.concurrency or "threading"
-    given.keystone |= given.neutron or given.glance
+    given.keystone |= given.neutron or given.glance or given.horizon
     progress = Progress(given.quiet)
-    names = ("concurrency", "database", "keystone", "neutron", "glance", "nova")
+    names = ("concurrency", "database", "keystone", "neutron", "glance", "horizon", "nova")
     chosen = {name: value for name in names if (value := getattr(given, name))}
     lab.up(hosts=given.hosts, with_services=not given.no_services, options=Options(**chosen) if chosen else None, progress=progress)
     progress.finish(f"laboratory {lab.layout.id} is up")

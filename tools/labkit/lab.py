@@ -18,6 +18,7 @@ from labkit import (
     fabric,
     glance,
     guest_image,
+    horizon,
     keystone,
     libvirt_host,
     machine,
@@ -219,6 +220,8 @@ class Lab:
             seed.create_keystone_credentials(layout, password)
         if self._record.options.glance:
             self._start_glance(progress, image)
+        if self._record.options.horizon:
+            self._start_horizon(progress)
         if not self._record.options.neutron:
             return
         with progress.step("Neutron's database"):
@@ -243,6 +246,14 @@ class Lab:
         self._wait(progress, "Glance answers", controller, glance.DAEMON, lambda: glance.answers(layout), 60)
         with progress.step("Glance's image"):
             glance.ensure_image(layout, seed.token_of(layout), seed.IMAGE, image)
+
+    def _start_horizon(self, progress: Progress) -> None:
+        layout, controller = self.layout, self.layout.controller
+        with progress.step("Horizon's files"):
+            horizon.gather_files(layout)
+        if not machine.daemon_runs(layout, controller, horizon.DAEMON):
+            horizon.start(layout)
+        self._wait(progress, "Horizon answers", controller, horizon.DAEMON, lambda: horizon.answers(layout), 120)
 
     def _start_nova(self, progress: Progress, image: Path) -> None:
         """A real OpenStack in place of our services: its Nova is as its makers released it, whatever driver it uses."""
@@ -382,6 +393,8 @@ class Lab:
             keystone.start(self.layout, self._record.password)
         elif service == glance.DAEMON and each.is_controller and self._record.options.glance:
             glance.start(self.layout, self._record.password)
+        elif service == horizon.DAEMON and each.is_controller and self._record.options.horizon:
+            horizon.start(self.layout)
         elif service in neutron.daemons_of(each) and self._record.options.neutron:
             neutron.start(self.layout, each, service, self._record.password)
         else:
@@ -437,7 +450,8 @@ class Lab:
         database = (postgres.DAEMON,) if record.options.own_postgresql else ()
         identity = (keystone.DAEMON,) if record.options.keystone else ()
         images = (glance.DAEMON,) if record.options.glance else ()
-        return (rabbitmq.DAEMON, tgt.DAEMON, *database, *identity, *images, *network, *compute)
+        dashboard = (horizon.DAEMON,) if record.options.horizon else ()
+        return (rabbitmq.DAEMON, tgt.DAEMON, *database, *identity, *images, *dashboard, *network, *compute)
 
 
 # The client says at length that it is deprecated, and its libraries likewise.

@@ -29,6 +29,8 @@ class Options:
     """Neutron has the networks; needs Keystone."""
     glance: bool = False
     """Glance has the images; needs Keystone."""
+    horizon: bool = False
+    """Horizon shows it all in a browser; needs Keystone."""
     nova: str = ""
     """An unmodified Nova instead of our services, with the driver of this name (see `nova.DRIVERS`); needs all of the above."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import libvirt
+from oslo_log import log
 
 from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
@@ -27,6 +28,7 @@ from nova_blockmigrate.virt.libvirt.observe import incoming_job_is_over, outgoin
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
 
+LOG = log.getLogger(__name__)
 FENCING, FENCED = "fencing", "fenced"
 """Marks in the journal after TRANSFER (migrateToURI3 may have been called): SIGSTOP may have been sent; it never runs again."""
 PAUSE_LOOK_S = 2.0
@@ -121,6 +123,7 @@ class LiveMigration:
         """What releases that which was made, in the order of making."""
         self._was_paused = guest.power_state is PowerState.PAUSED
         self._never_resumed = False
+        self._why_not_arrived = "no answer"
         self.over = native.threading.Event()
         """libvirt is done with the source's domain, as far as this process can tell."""
 
@@ -283,12 +286,16 @@ class LiveMigration:
         seen."""
         deadline = native.time.monotonic() + ARRIVAL_LIMIT_S
         domain = self._destination_domain()
+        if domain is None:
+            self._why_not_arrived = "it could not be asked"
         try:
             while domain is not None and not incoming_job_is_over(domain):
                 if native.time.monotonic() > deadline:
+                    self._why_not_arrived = f"not within {ARRIVAL_LIMIT_S:g} s"
                     return None
                 native.time.sleep(ARRIVAL_LOOK_S)
-        except libvirt.libvirtError:
+        except libvirt.libvirtError as error:
+            self._why_not_arrived = str(error)
             return None
         return domain
 
@@ -316,7 +323,7 @@ class LiveMigration:
         if fence is Fence.RAN_AGAIN:
             return self._settle("libvirt let the guest run again on the source, as the destination's answer was lost")
         if fence is Fence.NOT_ARRIVED:
-            return self._settle("the destination's libvirt did not end its part of the transfer")
+            return self._settle(f"the destination's libvirt did not end its part of the transfer: {self._why_not_arrived}")
         return self._settle("libvirt on the source could not be asked in the handover")
 
     def _note_complete(self) -> None:
@@ -340,7 +347,7 @@ class LiveMigration:
                 return Fence.RAN_AGAIN
             if seen.died_standing or (seen.returned and seen.error is None):
                 return Fence.DEAD
-            if seen.over and (self._process is None or not self._process.has_ended()):
+            if seen.over and (self._process is None or not self._process.never_runs_again()):
                 return Fence.UNKNOWN
             if seen.over:  # the error came before the event that says how the guest ended
                 deadline = min(deadline, native.time.monotonic() + EVENT_LIMIT_S)
@@ -372,6 +379,7 @@ class LiveMigration:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def _settle(self, error: str) -> TransferOutcome:
+        LOG.info("%s what became of the guest is to be seen on both hosts: %s", self._plan.label, error or "its transfer is over")
         if self._steering is not None:
             self._steering.end()
         situation = Situation(
