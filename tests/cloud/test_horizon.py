@@ -57,7 +57,7 @@ class Browser:
         self.wait_for("#id_username").send_keys(user)
         self.driver.find_element(By.ID, "id_password").send_keys(password)
         self.driver.find_element(By.ID, "loginBtn").click()
-        self.wait_for(".user-name, .user-info, #profile_editor_switcher, .navbar .dropdown-toggle")
+        WebDriverWait(self.driver, PAGE_LIMIT_S).until(lambda driver: "/auth/login" not in driver.current_url, "signed in")
 
 
 @pytest.fixture(scope="module")

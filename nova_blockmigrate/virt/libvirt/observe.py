@@ -23,6 +23,8 @@ _POWER = {
 }
 _DIED = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, libvirt.VIR_DOMAIN_SHUTOFF_FAILED}
 _RUNS = {libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_SHUTDOWN, libvirt.VIR_DOMAIN_PMSUSPENDED}
+_NOT_OVER = {libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}
+"""How libvirt refuses statistics of an incoming job (unsupported: "available only on the source host"), or has no such guest."""
 _BY_MIGRATION = {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP}
 
 
@@ -103,7 +105,7 @@ def incoming_job_is_over(domain: Any) -> bool:
     try:
         domain.jobStats()
     except libvirt.libvirtError as error:
-        if error.get_error_code() in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+        if error.get_error_code() in _NOT_OVER:
             return False
         raise
     return True

@@ -94,7 +94,9 @@ def error_of(code):
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"), [(None, True), (error_of(libvirt.VIR_ERR_OPERATION_INVALID), False)], ids=["over", "goes on"]
+    ("error", "expected"),
+    [(None, True), (error_of(libvirt.VIR_ERR_OPERATION_UNSUPPORTED), False), (error_of(libvirt.VIR_ERR_OPERATION_INVALID), False)],
+    ids=["over", "goes on", "has ended"],
 )
 def test_a_copy_is_complete_when_libvirt_has_ended_its_part(error, expected):
     assert observe.incoming_job_is_over(IncomingDomain(error)) is expected
