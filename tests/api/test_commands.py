@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import subprocess
@@ -13,50 +12,35 @@ from typing import Any
 
 import pytest
 from client import ONE_MODE, Product, wait_until
-from commands import NOVA, OPENSTACK, Command
+from command_client import RUNNER, CommandClient, judge
+from commands import NOVA, OPENSTACK
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBl0nCq9yyyHhcOjdzvqmbLdTBW2nJGZWSB0hPIGqNwT someone"
 
 pytestmark = pytest.mark.skipif(ONE_MODE, reason="the same on native threads")
 
 
-class Client:
-    """One of the clients, imported once."""
-
-    def __init__(self, name: str, product: Product) -> None:
-        variables = {"OS_AUTH_URL": product.endpoint, "OS_PROJECT_NAME": "admin"} if name == "nova" else {}
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(product.state),
-            "LANG": "C.UTF-8",
-            "PYTHONWARNINGS": "ignore",
-            "OS_AUTH_TYPE": "admin_token",
-            "OS_TOKEN": product.tokens["admin"],
-            "OS_ENDPOINT": product.endpoint,
-            **variables,
-        }
-        runner = pathlib.Path(__file__).with_name("command_runner.py")
-        self._before = [] if name == "nova" else ["--os-identity-api-version", "2"]
-        self._process = subprocess.Popen(
-            [sys.executable, str(runner), name], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def run(self, words: list[str]) -> tuple[int, str]:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps([*self._before, *words]) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return answer["code"], answer["output"]
-
-    def end(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(10)
+def start(name: str, product: Product) -> CommandClient:
+    variables = {"OS_AUTH_URL": product.endpoint, "OS_PROJECT_NAME": "admin"} if name == "nova" else {}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(product.state),
+        "LANG": "C.UTF-8",
+        "PYTHONWARNINGS": "ignore",
+        "OS_AUTH_TYPE": "admin_token",
+        "OS_TOKEN": product.tokens["admin"],
+        "OS_ENDPOINT": product.endpoint,
+        **variables,
+    }
+    process = subprocess.Popen(
+        [sys.executable, str(RUNNER), name], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    return CommandClient(process, () if name == "nova" else ("--os-identity-api-version", "2"))
 
 
 @pytest.fixture(params=["nova", "openstack"])
 def client(request: pytest.FixtureRequest, product: Product) -> Iterator[Any]:
-    made = Client(request.param, product)
+    made = start(request.param, product)
     yield made, NOVA if request.param == "nova" else OPENSTACK
     made.end()
 
@@ -83,17 +67,6 @@ def test_commands(client: Any, product: Product, boot: Callable[..., str], tmp_p
 def hosts(product: Product, server: str) -> dict[str, str]:
     here = product.server(server)["OS-EXT-SRV-ATTR:host"]
     return {"host": here, "other": "compute2" if here == "compute1" else "compute1"}
-
-
-def judge(runner: Client, command: Command, known: dict[str, str]) -> str:
-    """What is wrong with what the command did, in words."""
-    words = command.words.format(**known)
-    code, output = runner.run(words.split()[1:])
-    if command.fails:
-        return "" if code and command.fails in output else f"{words}: {code}, not refused as wanted: {output[-500:]}"
-    if code:
-        return f"{words}: ended with {code}: {output[-500:]}"
-    return "" if command.says.format(**known) in output else f"{words}: does not say {command.says}: {output[-500:]}"
 
 
 def settle(product: Product, server: str) -> None:
