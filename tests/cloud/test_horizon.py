@@ -114,7 +114,7 @@ def _answers() -> bool:
 
 
 def test_an_administrator_moves_a_server_by_the_form(client: Any, neutron: Any, boot: Callable[..., Any], browser: Browser) -> None:
-    server = boot(neutron.make_port(41), name="lm041")
+    server = boot(neutron.make_port(41, port_security_enabled=False), name="lm041")
 
     browser.open("/admin/instances/")
     assert "compute1" in browser.text_of("#instances tbody tr", "lm041")
@@ -137,7 +137,7 @@ def test_an_administrator_moves_a_server_by_the_form(client: Any, neutron: Any, 
 
 
 def test_the_page_of_a_server_says_what_it_is(neutron: Any, boot: Callable[..., Any], browser: Browser) -> None:
-    server = boot(neutron.make_port(42), name="lm042")
+    server = boot(neutron.make_port(42, port_security_enabled=False), name="lm042")
 
     browser.open(f"/admin/instances/{server.id}/")
     browser.text_of("dd", server.id)

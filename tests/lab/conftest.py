@@ -49,7 +49,7 @@ def client(lab: Any) -> Any:
 @pytest.fixture
 def slow(lab: Any) -> Iterator[None]:
     """Transfers between the hosts take long enough for something to happen in the middle."""
-    from copying import slow_down, speed_up
+    from tests.lab.copying import slow_down, speed_up
 
     slow_down(lab)
     yield

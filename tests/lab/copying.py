@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from worlds import DESTINATION, SOURCE
-
 from labkit import guest, scenario
 from labkit.commands import wait_until
 from labkit.scenario import HOST
+from tests.lab.worlds import DESTINATION, SOURCE
 
 PAYLOAD_MIB = 192
 SLOW_MBIT_S = 200

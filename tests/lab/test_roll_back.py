@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from copying import PAYLOAD_MIB, assert_unharmed, begin, speed_up
 
 from labkit import guest, scenario
 from labkit.sampler import Sampler
 from labkit.scenario import HOST
+from tests.lab.copying import PAYLOAD_MIB, assert_unharmed, begin, speed_up
 
 BASES = "/var/lib/nova/instances/_base"
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from copying import PAYLOAD_MIB, assert_unharmed, begin, speed_up
-from worlds import DESTINATION, SOURCE, configured
 
 from labkit import scenario
 from labkit.commands import wait_until
 from labkit.scenario import HOST
+from tests.lab.copying import PAYLOAD_MIB, assert_unharmed, begin, speed_up
+from tests.lab.worlds import DESTINATION, SOURCE, configured
 
 ANY_PAUSE_MS = 2_000_000
 

@@ -12,7 +12,7 @@ import pytest
 from labkit import foreign, guest, scenario, seed, tgt
 from labkit.commands import wait_until
 from labkit.scenario import HOST
-from tests.lab.test_roll_back import begin, slow  # noqa: F401 - a fixture
+from tests.lab.copying import begin
 
 PAYLOAD_MIB = 192
 
