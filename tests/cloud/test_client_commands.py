@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from labkit import keystone, rest, seed
+from labkit import seed
 from labkit.commands import wait_until
 from labkit.layout import VENV
 from labkit.scenario import HOST
@@ -40,9 +40,14 @@ def test_commands(
     server = boot(neutron.make_port(51, port_security_enabled=False), name="lm051").id
     service = client.request("GET", "/os-services?host=compute2&binary=nova-compute")["services"][0]["id"]
     request = client.request("GET", f"/servers/{server}/os-instance-actions")["instanceActions"][-1]["request_id"]
-    projects, _ = rest.ask(lab.layout, keystone.PORT, "GET", "/v3/projects?name=demo", token=seed.token_of(lab.layout))
+
     known = {"server": server, "flavor": "m1.tiny", "image": seed.IMAGE, "word": f"w{uuids.uuid4().hex[:6]}"}
-    known |= {"project": projects["projects"][0]["id"], "key": str(tmp_path / "key.pub"), "request": request, "service": service}
+    known |= {
+        "project": client.server(server)["tenant_id"],
+        "key": str(tmp_path / "key.pub"),
+        "request": request,
+        "service": service,
+    }
     argv = [str(VENV / "bin/python"), "-W", "ignore", str(RUNNER), name]
     process = lab.popen("controller", argv, administrator=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     runner, wrong = CommandClient(process), []
