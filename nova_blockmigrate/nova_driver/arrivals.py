@@ -6,9 +6,11 @@ a driver.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 from oslo_log import log
 
@@ -47,8 +49,23 @@ class Arrivals:
     def __init__(self, host: Host, records: Records) -> None:
         self._host, self._records = host, records
         self._watcher = ArrivalWatcher(self, records)  # type: ignore[arg-type]  # it asks for these two methods only
+        self._busy: dict[str, threading.Lock] = {}
 
     # --- what is on its way -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def alone(self, server_uuid: str, wait: bool = True) -> Iterator[bool]:
+        """Nobody else makes or removes anything of this guest here meanwhile; False when somebody does and we do not wait.
+
+        A source whose service was restarted takes back what the destination may still be preparing.
+        """
+        lock = self._busy.setdefault(server_uuid, threading.Lock())
+        got = lock.acquire(blocking=wait)
+        try:
+            yield got
+        finally:
+            if got:
+                lock.release()
 
     def expect(self, plan: MigrationPlan, guest: GuestDescription, source_uri: str, directory: str) -> None:
         """On disk before anything of the guest is here. What an earlier try left is removed."""
@@ -105,14 +122,19 @@ class Arrivals:
     def reconcile(self, end_of: EndOf) -> None:
         """Whose end nobody told us: the roll back's message was lost, or this service was away."""
         for plan in self._records.plans(DESTINATION):
-            match end_of(plan):
-                case "arrived":
-                    self._records.close(plan.migration_uuid)
-                case "gone":
-                    try:
-                        self.unmake(plan)
-                    except UnsafeRemoval as error:
-                        LOG.error("%s %s", plan.label, error)
+            with self.alone(plan.server.uuid, wait=False) as alone:
+                if alone:
+                    self._reconcile(plan, end_of(plan))
+
+    def _reconcile(self, plan: MigrationPlan, end: str | None) -> None:
+        match end:
+            case "arrived":
+                self._records.close(plan.migration_uuid)
+            case "gone":
+                try:
+                    self.unmake(plan)
+                except UnsafeRemoval as error:
+                    LOG.error("%s %s", plan.label, error)
 
     def unmake(self, plan: MigrationPlan) -> None:
         """Remove what a guest left here that did not come, as far as the record lists it.

@@ -19,24 +19,23 @@ import nova.conf
 import nova.context
 from nova import exception, monkey_patch, objects, version
 from nova.compute import task_states
-from nova.objects import base as objects_base
 from nova.virt.libvirt import driver as nova_driver
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log
-from oslo_serialization import jsonutils
 
 from nova_blockmigrate import concurrency
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.exceptions import BlockMigrateError
 from nova_blockmigrate.image.manifest import Manifests
-from nova_blockmigrate.nova_driver import describing, luggage, needed
+from nova_blockmigrate.nova_driver import describing, keeping, luggage, needed, unbegun
 from nova_blockmigrate.nova_driver.answers import SILENT, Answers
 from nova_blockmigrate.nova_driver.arrivals import ARRIVED, GONE, Arrivals
-from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, Ending, Move
+from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, CANCELLED, Ending, Move
 from nova_blockmigrate.nova_driver.reporting import saving_progress
 from nova_blockmigrate.nova_driver.transfers import Task, Transfers, settings_of
-from nova_blockmigrate.objects import MigrationPlan, PreparedDestination, TransferOutcome, Verdict
+from nova_blockmigrate.objects import Copy, MigrationPlan, Observation, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.virt.libvirt import host as our_host
+from nova_blockmigrate.virt.libvirt import observe
 
 LOG = log.getLogger(__name__)
 CONF = nova.conf.CONF
@@ -61,16 +60,23 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         super().init_host(host)
         concurrency.follow(patched=monkey_patch.is_patched())
         our_host.share_event_loop()  # Nova runs it
-        folder = os.path.join(CONF.state_path, FOLDER)
+        self._set_up(host, os.path.join(CONF.state_path, FOLDER))
+        self._watch_arrivals()
+
+    def _set_up(self, host: str, folder: str) -> None:
+        """`folder` is for our records."""
+        self._here = host
         self._own = our_host.Host(self._uri(), host)
         self._manifests = Manifests(os.path.join(folder, "manifests"))
         self._manifests.prune()
-        records = Records(_made(folder, "transfers"))
-        self._transfers = Transfers(self._own, settings_of(CONF.libvirt), records)
+        self._transfers = Transfers(self._own, settings_of(CONF.libvirt), Records(_made(folder, "transfers")))
         self._arrivals = Arrivals(self._own, Records(_made(folder, "arrivals")))
         self._answers = Answers(host)
         self._ending = Ending(host, self._manager, self._answers)
-        concurrency.spawn("blockmigrate-arrivals", self._arrivals.watch, _end_of)
+        self._unbegun = unbegun.Unbegun(_made(folder, "unbegun"), host)
+
+    def _watch_arrivals(self) -> None:
+        concurrency.spawn("blockmigrate-arrivals", self._arrivals.watch, functools.partial(_end_of, self._here))
 
     def _keep_event_loop_free(self) -> None:
         """On native threads Nova 34 handles guests' events in the thread of libvirt's event loop, with calls to the conductor. When
@@ -92,13 +98,20 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
 
     # --- source -----------------------------------------------------------------------------------------------------
 
+    def check_can_live_migrate_source(
+        self, context: Any, instance: Any, dest_check_data: Any, block_device_info: Any = None
+    ) -> Any:
+        checked = super().check_can_live_migrate_source(context, instance, dest_check_data, block_device_info)
+        self._unbegun.expect(context, instance, checked, bool((block_device_info or {}).get("block_device_mapping")))
+        return checked
+
     def get_instance_disk_info(self, instance: Any, block_device_info: Any = None) -> str:
         disk_info: str = super().get_instance_disk_info(instance, block_device_info)
         if instance.task_state != task_states.MIGRATING:
             return disk_info
         address = CONF.libvirt.live_migration_inbound_addr or CONF.host
         with _words_for_users():
-            return concurrency.run_native(luggage.pack, disk_info, self._manifests, CONF.host, address)
+            return concurrency.run_native(luggage.pack, disk_info, self._manifests, self._here, address)
 
     def _live_migration(
         self,
@@ -111,7 +124,9 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         migrate_data: Any,
     ) -> None:
         """Move a guest, and have Nova record where it is. Raises nothing: whatever happens is recorded, not guessed at."""
-        move = Move(context, instance, dest, block_migration, migrate_data, post_method, recover_method)
+        # `block_migration` is what the user asked for, None for "auto"; what was found out is in migrate_data
+        copies_disks = bool(migrate_data.block_migration)
+        move = Move(context, instance, dest, copies_disks, migrate_data, post_method, recover_method)
         migration = migrate_data.migration
         with saving_progress(self._transfers, instance, migration, CONF.libvirt.live_migration_monitor_interval):
             task, outcome = self._transfer(move)
@@ -120,7 +135,7 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
     def _transfer(self, move: Move) -> tuple[Task | None, TransferOutcome]:
         """Have Nova work out what to tell libvirt, and do that our way."""
         guest = self._host.get_guest(move.instance)
-        plan = describing.plan(move.instance, move.migration, CONF.host, move.destination, move.block_migration)
+        plan = describing.plan(move.instance, move.migration, self._here, move.destination, move.block_migration)
         mover = _Mover(guest, functools.partial(self._run, move, plan))
         try:
             names = self._live_migration_copy_disk_paths(move.context, move.instance, guest)[1] if move.block_migration else []
@@ -145,7 +160,8 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
             destination_xml=given["destination_xml"] or "",
         )
         flags = describing.flags(given["flags"], bool(prepared.copied_disks))
-        mover.task = Task(plan, description, prepared, uri, flags, _packed(move))
+        bdms = move.post.keywords["source_bdms"]  # type: ignore[attr-defined]
+        mover.task = Task(plan, description, prepared, uri, flags, keeping.packed(move.context, move.migrate_data, bdms))
         mover.outcome = self._transfers.run(mover.task)
 
     def _record(self, move: Move, task: Task | None, outcome: TransferOutcome) -> None:
@@ -154,6 +170,7 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
             concurrency.spawn("blockmigrate-clean", self._clean_source, move, task)
         elif task is not None:
             self._transfers.forget(task)
+        self._unbegun.forget(move.instance.uuid)
 
     def live_migration_abort(self, instance: Any) -> None:
         if not self._transfers.abort(instance.uuid, "the migration was aborted on request of its user"):
@@ -166,6 +183,7 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
     def cleanup(self, context: Any, instance: Any, *arguments: Any, **more: Any) -> None:
         """Of a guest that has just moved away, nothing is removed before its new home is recorded: see `_clean_source`."""
         if not self._transfers.is_running(instance.uuid):
+            self._unbegun.forget(instance.uuid)
             super().cleanup(context, instance, *arguments, **more)
 
     def _clean_source(self, move: Move, task: Task) -> None:
@@ -188,56 +206,86 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
     # --- restarted source -------------------------------------------------------------------------------------------
 
     def process_instances_at_startup(self, context: Any, instances: Any) -> Any:
-        """Keep Nova from forgetting migrations that go on: those are taken up again, each in a thread of its own."""
+        """Keep Nova from forgetting migrations: those that go on are taken up again, each in a thread of its own, and those that
+        had not come to a transfer are ended."""
         instances = super().process_instances_at_startup(context, instances)
         tasks = self._transfers.remembered()
         for task in tasks:
             LOG.info("%s is taken up again", task.plan.label)
             concurrency.spawn("blockmigrate-again", self._go_on, task)
         ours = {task.plan.server.uuid for task in tasks}
+        ours |= self._end_unbegun_of(context, [each for each in instances if each.uuid not in ours])
         return objects.InstanceList(context, objects=[each for each in instances if each.uuid not in ours])
 
     def _go_on(self, task: Task) -> None:
         try:
             outcome = self._transfers.go_on(task)  # (the guest may be standing: Nova can wait)
             context = nova.context.get_admin_context()
-            context.request_id = task.luggage["request_id"]
             self._answers.wait_for_this_service(context)
-            self._record(self._unpacked(task, context), task, outcome)
+            migration = objects.Migration.get_by_uuid(context, task.plan.migration_uuid)
+            move = keeping.move(context, self._manager, migration, *keeping.unpacked(task.luggage, context))
+            self._record(move, task, outcome)
         except exception.InstanceNotFound:
             LOG.warning("%s was deleted meanwhile", task.plan.label)
             self._transfers.forget(task)
         except Exception:  # the border of a thread
             LOG.exception("%s could not be ended; it is tried again when this service starts the next time", task.plan.label)
 
-    def _unpacked(self, task: Task, context: Any) -> Move:
-        """Nova's objects, as it would have passed them."""
-        kept = task.luggage
-        instance = objects.Instance.get_by_uuid(context, task.plan.server.uuid, expected_attrs=ATTRIBUTES)
-        migrate_data = objects_base.NovaObject.obj_from_primitive(kept["migrate_data"], context=context)
-        migrate_data.migration = objects.Migration.get_by_uuid(context, task.plan.migration_uuid)
-        bdms = objects_base.NovaObject.obj_from_primitive(kept["source_bdms"], context=context)
-        post = functools.partial(self._manager._post_live_migration_update_host, source_bdms=bdms)
-        recover = functools.partial(self._manager._rollback_live_migration, source_bdms=bdms)
-        plan = task.plan
-        return Move(context, instance, plan.destination_host, plan.block_migration, migrate_data, post, recover)
+    def _is_moving(self, instance: Any) -> bool:
+        """Whether libvirt moves a guest of this host, or cannot say that it does not."""
+        return self._observe(instance.uuid).copy not in (Copy.RUNNING, Copy.PAUSED_BY_USER, Copy.SHUT_OFF, Copy.CRASHED)
+
+    def _observe(self, server_uuid: str) -> Observation:
+        """What libvirt says of a guest that may be about to leave."""
+        return concurrency.run_native(observe.observe, self._own, server_uuid, False)
+
+    def _end_unbegun_of(self, context: Any, instances: list[Any]) -> set[str]:
+        """Which of these instances are looked after."""
+        try:
+            migrations = self._unbegun.migrations(context, instances, self._is_moving)
+        except Exception:  # no reason not to start: Nova does with them what it would have done
+            LOG.exception("It could not be found out which live migrations had not begun")
+            return set()
+        for migration in migrations:
+            LOG.info("Migration %s had not begun: it is ended", migration.uuid)
+            concurrency.spawn("blockmigrate-unbegun", self._end_unbegun, migration)
+        return {migration.instance_uuid for migration in migrations}
+
+    def _end_unbegun(self, migration: Any) -> None:
+        context = nova.context.get_admin_context()
+        try:
+            seen = self._observe(migration.instance_uuid)
+            self._answers.wait_for_this_service(context)
+            move = self._unbegun.move(context, self._manager, migration)
+            cancelled = migration.status == CANCELLED
+            self._record(move, None, TransferOutcome(Verdict.STAYED, unbegun.REASON, cancelled, power_state=seen.power_state))
+        except exception.InstanceNotFound:
+            self._unbegun.forget(migration.instance_uuid)
+        except Exception:  # the border of a thread
+            LOG.exception("Migration %s could not be ended; it is tried again at the next start", migration.uuid)
 
     # --- destination ------------------------------------------------------------------------------------------------
 
     def pre_live_migration(
         self, context: Any, instance: Any, block_device_info: Any, network_info: Any, disk_info: str | None, migrate_data: Any
     ) -> Any:
+        with self._arrivals.alone(instance.uuid):
+            return self._pre_live_migration(context, instance, block_device_info, network_info, disk_info, migrate_data)
+
+    def _pre_live_migration(
+        self, context: Any, instance: Any, block_device_info: Any, network_info: Any, disk_info: str | None, migrate_data: Any
+    ) -> Any:
         address = luggage.source_address(disk_info)
         directory = libvirt_utils.get_instance_path_at_destination(instance, migrate_data)
         if address is not None:  # a source with another driver makes the switch as that does
             migration = objects.Migration.get_by_instance_and_status(context, instance.uuid, "preparing")
-            plan = describing.plan(instance, migration, instance.host, CONF.host, bool(migrate_data.block_migration))
+            plan = describing.plan(instance, migration, instance.host, self._here, bool(migrate_data.block_migration))
             guest = describing.on_its_way(instance)
             self._arrivals.expect(plan, guest, self._live_migration_uri(address), directory)
         prepared = super().pre_live_migration(context, instance, block_device_info, network_info, disk_info, migrate_data)
         if not migrate_data.is_shared_instance_path:
             with _words_for_users():
-                concurrency.run_native(luggage.unpack, disk_info, directory, self._manifests, CONF.host)
+                concurrency.run_native(luggage.unpack, disk_info, directory, self._manifests, self._here)
         return prepared
 
     def rollback_live_migration_at_destination(
@@ -249,11 +297,12 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         destroy_disks: bool = True,
         migrate_data: Any = None,
     ) -> None:
-        self._arrivals.refuse_the_only_copy(instance.uuid)
-        super().rollback_live_migration_at_destination(
-            context, instance, network_info, block_device_info, destroy_disks, migrate_data
-        )
-        self._arrivals.forget(instance.uuid)
+        with self._arrivals.alone(instance.uuid):
+            self._arrivals.refuse_the_only_copy(instance.uuid)
+            super().rollback_live_migration_at_destination(
+                context, instance, network_info, block_device_info, destroy_disks, migrate_data
+            )
+            self._arrivals.forget(instance.uuid)
 
     def post_live_migration_at_destination(
         self, context: Any, instance: Any, network_info: Any, block_migration: bool = False, block_device_info: Any = None
@@ -295,7 +344,7 @@ def _refuse_unknown_nova(manager: type) -> None:
     :raises InvalidConfiguration: this Nova is not one that is known here.
     """
     found = needed.problem_of_version(version.version_string())
-    wrong = needed.problems(nova_driver.LibvirtDriver, needed.DRIVER) + needed.problems(manager, needed.MANAGER)
+    wrong = needed.problems(LibvirtDriver.__base__, needed.DRIVER) + needed.problems(manager, needed.MANAGER)
     if found or wrong:
         raise exception.InvalidConfiguration(
             f"blockmigrate.LibvirtDriver: {found or 'Nova is not as it should be: ' + '; '.join(wrong)}"
@@ -317,18 +366,6 @@ def _made(*parts: str) -> pathlib.Path:
     return path
 
 
-def _packed(move: Move) -> dict[str, Any]:
-    """What must survive a restart. The user's token does not, nor secrets of the guest."""
-    migrate_data = move.migrate_data.obj_clone()
-    if "vtpm_secret_value" in migrate_data:
-        migrate_data.vtpm_secret_value = None
-    return {
-        "request_id": move.context.request_id,
-        "migrate_data": jsonutils.to_primitive(migrate_data.obj_to_primitive()),
-        "source_bdms": jsonutils.to_primitive(move.post.keywords["source_bdms"].obj_to_primitive()),  # type: ignore[attr-defined]
-    }
-
-
 def _is_deleted(move: Move) -> bool:
     try:
         instance = objects.Instance.get_by_uuid(nova.context.get_admin_context("yes"), move.instance.uuid, [])
@@ -339,8 +376,8 @@ def _is_deleted(move: Move) -> bool:
     return bool(instance.deleted)
 
 
-def _end_of(plan: MigrationPlan) -> str | None:
-    """See `arrivals.EndOf`."""
+def _end_of(here: str, plan: MigrationPlan) -> str | None:
+    """See `arrivals.EndOf`. `here` is this host."""
     context = nova.context.get_admin_context()
     try:
         migration = objects.Migration.get_by_uuid(context, plan.migration_uuid)
@@ -351,4 +388,4 @@ def _end_of(plan: MigrationPlan) -> str | None:
         return GONE
     except SILENT:
         return None
-    return ARRIVED if instance.host == CONF.host else GONE
+    return ARRIVED if instance.host == here else GONE

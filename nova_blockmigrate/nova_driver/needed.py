@@ -17,6 +17,7 @@ DRIVER: Mapping[str, str] = {
     "init_host": "host",
     "emit_event": "event",
     "process_instances_at_startup": "context instances",
+    "check_can_live_migrate_source": "context instance dest_check_data block_device_info",
     "get_instance_disk_info": "instance block_device_info",
     "pre_live_migration": "context instance block_device_info network_info disk_info migrate_data",
     "rollback_live_migration_at_destination": "context instance network_info block_device_info destroy_disks migrate_data",

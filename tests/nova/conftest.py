@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,27 +20,13 @@ LOG_LINES = 60
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Any]:
-    """Two real hosts and a real OpenStack (`labkit.lab.Lab`), in the folder that NBM_LAB names, else in a temporary one. One that
-    is up already is used as it is, and stays up."""
-    from labkit.lab import Lab
-    from labkit.progress import Progress
-    from labkit.services import Options
+    """Two real hosts and a real OpenStack (`labkit.lab.Lab`); see `novakit.laboratory`."""
+    from novakit.laboratory import laboratory
 
     if os.geteuid() != 0:
         pytest.fail("the laboratory needs root: it makes namespaces and mounts")
-    state = pathlib.Path(os.environ.get("NBM_LAB") or tempfile.mkdtemp(prefix="nbm-test-", dir="/var/tmp"))
-    lab = Lab(state)
-    if lab.record is not None and lab.record.options.nova:
+    with laboratory() as lab:
         yield lab
-        return
-    concurrency = os.environ.get("NBM_LAB_CONCURRENCY", "threading")
-    options = Options(concurrency=concurrency, database="postgresql", keystone=True, neutron=True, glance=True, nova="ours")
-    try:
-        lab.up(options=options, progress=Progress())
-        yield lab
-    finally:
-        lab.down()
-        shutil.rmtree(state, ignore_errors=True)
 
 
 @pytest.fixture

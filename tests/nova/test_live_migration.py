@@ -25,6 +25,15 @@ def test_guest_moves_with_its_disk_and_its_config_drive(cloud: Cloud) -> None:
     assert config_drive(cloud, server.folder, DESTINATION) == before
 
 
+def test_nova_finds_out_that_disks_must_be_copied(cloud: Cloud) -> None:
+    server = cloud.boot()
+
+    cloud.migrate(server, block="auto")
+
+    cloud.wait_for(server.id, "ACTIVE")
+    cloud.expect_moved(server, cloud.migration(server))
+
+
 def test_user_sees_how_far_it_is(cloud: Cloud) -> None:
     server = cloud.boot()
     cloud.copy_slowly(server)

@@ -18,6 +18,8 @@ DRIVERS = {"ours": "blockmigrate.LibvirtDriver", "nova": "libvirt.LibvirtDriver"
 PACKAGES = ("genisoimage",)
 PLACEMENT, API, SCHEDULER, CONDUCTOR, COMPUTE = "placement", "nova-api", "nova-scheduler", "nova-conductor", "nova-compute"
 CELL, CELL0, API_DATABASE, PLACEMENT_DATABASE = "nova_cell1", "nova_cell0", "nova_api", "placement"
+_CHOSEN = "driver"
+"""File in a host's folder with the driver that it alone uses."""
 FLAVORS = ({"name": "m1.tiny", "ram": 256, "vcpus": 1, "disk": 1}, {"name": "m1.small", "ram": 512, "vcpus": 1, "disk": 2})
 _WSGI = {
     PLACEMENT: ("placement.wsgi.api:application", keystone.PLACEMENT_PORT),
@@ -88,6 +90,17 @@ def ask(layout: Layout, token: str, method: str, path: str, body: Any = None) ->
 
 def ask_placement(layout: Layout, token: str, path: str) -> Any:
     return rest.ask(layout, keystone.PLACEMENT_PORT, "GET", path, token=token, version="placement 1.39")[0]
+
+
+def forget_allocations(layout: Layout, token: str, consumer: str) -> None:
+    if ask_placement(layout, token, f"/allocations/{consumer}")["allocations"]:
+        path = f"/allocations/{consumer}"
+        rest.ask(layout, keystone.PLACEMENT_PORT, "DELETE", path, token=token, version="placement 1.39")
+
+
+def choose_driver(each: Machine, driver: str) -> None:
+    """The driver of this host alone, from the next start of its nova-compute on, whatever the laboratory was made with."""
+    (folder_of(each) / _CHOSEN).write_text(driver)
 
 
 def placement_answers(layout: Layout) -> bool:
@@ -171,6 +184,8 @@ def _nova(each: Machine, folder: Path, password: str, driver: str, concurrency: 
         sections["api_database"] = {"connection": postgres.url_of(API_DATABASE)}
         sections["database"] = {"connection": postgres.url_of(CELL)}
         return sections
+    chosen = folder / _CHOSEN
+    driver = chosen.read_text() if chosen.exists() else driver
     sections["DEFAULT"] = {**sections["DEFAULT"], "compute_driver": DRIVERS[driver]}
     # root need not ask sudo
     sections["nova_sys_admin"] = {"helper_command": f"{nova_venv.program('privsep-helper')} --config-file {folder}/nova.conf"}

@@ -13,6 +13,7 @@ from labkit.locks import locked_folder
 
 VENV = CACHE / "nova"
 _SOURCE = REPOSITORY / "tools/openstack-nova"
+_CONSTRAINTS, _TEST_REQUIREMENTS = _SOURCE / "constraints.txt", _SOURCE / "test-requirements.txt"
 _PRODUCT = (
     "nova",
     "nova_blockmigrate",
@@ -34,6 +35,13 @@ def ensure_venv() -> bool:
         return _step("product", _product_fingerprint(), _install_product) or made
 
 
+def ensure_tests() -> bool:
+    """The same, and what Nova's own tests need beside."""
+    made = ensure_venv()
+    with locked_folder(CACHE / "nova-lock"):
+        return _step("tests", _digest(_TEST_REQUIREMENTS, _CONSTRAINTS), _install_tests) or made
+
+
 def _step(name: str, wanted: str, work: Callable[[], None]) -> bool:
     """Do `work` unless it was done for the same inputs."""
     stamp = VENV / f".{name}"
@@ -51,8 +59,11 @@ def program(name: str) -> str:
 def _make(python: str) -> None:
     shutil.rmtree(VENV, ignore_errors=True)
     run([python, "-m", "venv", str(VENV)])
-    constraints = _SOURCE / "constraints.txt"
-    _install("-c", str(constraints), "-r", str(_SOURCE / "requirements.txt"), "-r", str(REPOSITORY / "requirements.txt"))
+    _install("-c", str(_CONSTRAINTS), "-r", str(_SOURCE / "requirements.txt"), "-r", str(REPOSITORY / "requirements.txt"))
+
+
+def _install_tests() -> None:
+    _install("-c", str(_CONSTRAINTS), "-r", str(_TEST_REQUIREMENTS))
 
 
 def _install_product() -> None:
@@ -70,8 +81,12 @@ def _install(*arguments: str) -> None:
 
 def _fingerprint(python: str) -> str:
     version = output([python, "-c", "import sys; print(sys.version_info[:2])"])
-    digest = hashlib.sha256(version.encode())
-    for path in (_SOURCE / "requirements.txt", _SOURCE / "constraints.txt", REPOSITORY / "requirements.txt"):
+    return _digest(_SOURCE / "requirements.txt", _CONSTRAINTS, REPOSITORY / "requirements.txt", beginning=version)
+
+
+def _digest(*paths: Path, beginning: str = "") -> str:
+    digest = hashlib.sha256(beginning.encode())
+    for path in paths:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

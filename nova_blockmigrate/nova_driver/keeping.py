@@ -1,0 +1,46 @@
+"""What of Nova's own must survive a restart, so that Nova's methods can end a live migration: as primitives on disk, and back.
+
+The user's token does not survive, nor do secrets of the guest.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from nova import objects
+from nova.objects import base as objects_base
+from oslo_serialization import jsonutils
+
+from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, Move
+
+
+def packed(context: Any, migrate_data: Any, source_bdms: Any) -> dict[str, Any]:
+    migrate_data = migrate_data.obj_clone()
+    if "vtpm_secret_value" in migrate_data:
+        migrate_data.vtpm_secret_value = None
+    return {
+        "request_id": context.request_id,
+        "migrate_data": jsonutils.to_primitive(migrate_data.obj_to_primitive()),
+        "source_bdms": jsonutils.to_primitive(source_bdms.obj_to_primitive()),
+    }
+
+
+def unpacked(kept: dict[str, Any], context: Any) -> tuple[Any, Any]:
+    """Nova's data of the migration, and the source's block device mappings, as it would have passed them. The context gets the
+    request that the user made, by which an action is found."""
+    context.request_id = kept["request_id"]
+    migrate_data = objects_base.NovaObject.obj_from_primitive(kept["migrate_data"], context=context)
+    return migrate_data, objects_base.NovaObject.obj_from_primitive(kept["source_bdms"], context=context)
+
+
+def move(context: Any, manager: Any, migration: Any, migrate_data: Any, source_bdms: Any) -> Move:
+    """As Nova would have passed it to its driver.
+
+    :raises InstanceNotFound: the server was deleted.
+    """
+    instance = objects.Instance.get_by_uuid(context, migration.instance_uuid, expected_attrs=ATTRIBUTES)
+    migrate_data.migration = migration
+    post = functools.partial(manager._post_live_migration_update_host, source_bdms=source_bdms)
+    recover = functools.partial(manager._rollback_live_migration, source_bdms=source_bdms)
+    return Move(context, instance, migration.dest_compute, bool(migrate_data.block_migration), migrate_data, post, recover)
