@@ -276,7 +276,10 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         self, context: Any, instance: Any, block_device_info: Any, network_info: Any, disk_info: str | None, migrate_data: Any
     ) -> Any:
         address = luggage.source_address(disk_info)
-        directory = libvirt_utils.get_instance_path_at_destination(instance, migrate_data)
+        if migrate_data.is_shared_instance_path:
+            directory = libvirt_utils.get_instance_path(instance)
+        else:
+            directory = libvirt_utils.get_instance_path_at_destination(instance, migrate_data)
         if address is not None:  # a source with another driver makes the switch as that does
             migration = objects.Migration.get_by_instance_and_status(context, instance.uuid, "preparing")
             plan = describing.plan(instance, migration, instance.host, self._here, bool(migrate_data.block_migration))

@@ -32,6 +32,10 @@ class Server:
     def folder(self) -> str:
         return f"{INSTANCES}/{self.id}"
 
+    @property
+    def disk(self) -> str:
+        return f"{self.folder}/disk"
+
 
 class Cloud:
     def __init__(self, lab: Any) -> None:
