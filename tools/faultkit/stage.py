@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import http.client
 import os
 import shutil
@@ -27,6 +28,11 @@ SLOW_MBIT_S = 120
 """So disk and memory take some ten seconds."""
 RECORDS_PER_S = 5
 """Few, as emulation loses pages of a guest that does much while it moves; and reading all of them stays quick."""
+MONITOR_WORDS = ("info status", "info registers", "info block-jobs", "info blockstats", "info block")
+"""What QEMU says of a guest that does not go on."""
+SILENCE_S = 20
+"""Two reports of a compute service that are missing."""
+SILENCE_LIMIT_S = 60
 FOREIGN = f"{INSTANCES}/somebody-elses/disk"
 """A file that nobody has in a ledger: it must survive everything."""
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)
@@ -102,8 +108,16 @@ class Stage:
             self.guest.guest.command(f"write-rate {RECORDS_PER_S}")
             self.guest.guest.write_payload(PAYLOAD_MIB)
         self.guest.guest.wait(30)
+        wait_until(lambda: not self.silent_hosts(), SILENCE_LIMIT_S, "every compute service reports again", interval_s=0.2)
         self.source = self.ask(lambda client: client.server(self.guest.id))[HOST]
         self.destination = next(host for host in HOSTS if host != self.source)
+
+    def silent_hosts(self) -> list[str]:
+        """Those whose last report is so old that a migration which begins now may find them down: the case before cut them off."""
+        services = self.ask(lambda client: client.request("GET", "/os-services?binary=nova-compute"))["services"]
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        recent = datetime.timedelta(seconds=SILENCE_S)
+        return [each["host"] for each in services if now - datetime.datetime.fromisoformat(each["updated_at"]) > recent]
 
     def drop_guest(self) -> None:
         """Delete the guest; the next case gets a new one."""
@@ -201,7 +215,9 @@ class Stage:
 
     def keep_traces(self, folder: Path) -> None:
         """What a person wants to see of hosts that a case left in disorder: domains, links, rules, the guest's console."""
-        looks = (["virsh", "list", "--all"], ["ip", "-d", "addr"], ["bridge", "link"], ["nft", "list", "ruleset"], ["ps", "axf"])
+        looks = [["virsh", "list", "--all"], ["ip", "-d", "addr"], ["bridge", "link"], ["nft", "list", "ruleset"], ["ps", "axf"]]
+        if self.server is not None:
+            looks += [["virsh", "qemu-monitor-command", "--hmp", self.server.domain, words] for words in MONITOR_WORDS]
         for host in HOSTS:
             told = [run(self.lab.command(host, argv, "/"), check=False, timeout_s=20).stdout for argv in looks]
             (folder / f"{host}.txt").write_text("\n".join(told))
