@@ -15,6 +15,7 @@ from oslo_config import cfg
 from oslo_messaging.rpc import dispatcher
 
 from nova_blockmigrate import concurrency
+from nova_blockmigrate.conf import messaging
 from nova_blockmigrate.context import RequestContext
 
 CONDUCTOR_TOPIC = "nova-blockmigrate-conductor"
@@ -53,6 +54,7 @@ def transport(conf: cfg.ConfigOpts) -> oslo_messaging.Transport:
     global _transport
     if _transport is None:
         oslo_messaging.set_transport_defaults(EXCHANGE)
+        messaging.set_defaults()
         _transport = oslo_messaging.get_rpc_transport(conf, allowed_remote_exmods=ALLOWED_REMOTE_MODULES)
     return _transport
 
