@@ -12,6 +12,8 @@ from tests.lab.worlds import DESTINATION, SOURCE
 PAYLOAD_MIB = 192
 SLOW_MBIT_S = 200
 """So the payload takes some ten seconds."""
+ANY_PAUSE_MS = 2_000_000
+"""The most that QEMU takes for a limit."""
 
 
 def slow_down(lab: Any) -> None:
@@ -36,6 +38,16 @@ def begin(lab: Any, client: Any, server: Any, host: str) -> dict[str, Any]:
 
     wait_until(copying, 60, "disks are being copied")
     return seen[0]
+
+
+def wait_until_any_pause_is_allowed(lab: Any, server: Any) -> None:
+    """Until the transfer is hurried: QEMU may pause the guest at the source for as long as the rest takes."""
+
+    def allowed() -> bool:
+        told = lab.run(SOURCE, ["virsh", "migrate-getmaxdowntime", server.domain], check=False)
+        return bool(told.stdout.strip() == str(ANY_PAUSE_MS))
+
+    wait_until(allowed, 30, "QEMU may pause the guest for as long as it takes")
 
 
 def assert_unharmed(lab: Any, client: Any, server: Any, before: dict[str, Any]) -> None:

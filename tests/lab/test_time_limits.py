@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 
 from labkit import scenario
-from labkit.commands import wait_until
 from labkit.scenario import HOST
-from tests.lab.copying import PAYLOAD_MIB, assert_unharmed, begin, speed_up
+from tests.lab.copying import PAYLOAD_MIB, assert_unharmed, begin, speed_up, wait_until_any_pause_is_allowed
 from tests.lab.worlds import DESTINATION, SOURCE, configured
-
-ANY_PAUSE_MS = 2_000_000
 
 
 @pytest.mark.usefixtures("slow")
@@ -40,12 +37,7 @@ def test_a_transfer_beyond_its_limit_is_hurried_where_that_is_the_action(lab: An
         server = boot()
         server.guest.write_payload(PAYLOAD_MIB)
         begin(lab, client, server, DESTINATION)
-
-        def any_pause_is_allowed() -> bool:
-            told = lab.run(SOURCE, ["virsh", "migrate-getmaxdowntime", server.domain], check=False)
-            return told.stdout.strip() == str(ANY_PAUSE_MS)
-
-        wait_until(any_pause_is_allowed, 30, "QEMU may pause the guest for as long as it takes")
+        wait_until_any_pause_is_allowed(lab, server)
         speed_up(lab)
 
         assert scenario.wait_for_end(client, server.id, 60)["status"] == "completed"
