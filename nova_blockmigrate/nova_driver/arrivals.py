@@ -27,7 +27,7 @@ from nova_blockmigrate.objects import (
     to_primitive,
 )
 from nova_blockmigrate.virt.driver import Journal
-from nova_blockmigrate.virt.libvirt import arrival, prepare
+from nova_blockmigrate.virt.libvirt import arrival, prepare, settle
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY
@@ -39,8 +39,9 @@ RECONCILE_EVERY_S = 30.0
 
 EndOf = Callable[[MigrationPlan], str | None]
 """How a migration ended, as Nova's database says: "arrived" when the server is here, "gone" when it is not and nothing of it is
-under way; None while it is not over, or nobody answers."""
-ARRIVED, GONE = "arrived", "gone"
+under way, "deleted" when there is no such server any more; None while it is not over, or nobody answers."""
+ARRIVED, GONE, DELETED = "arrived", "gone", "deleted"
+LANDED = "landed"
 
 
 class Arrivals:
@@ -77,8 +78,15 @@ class Arrivals:
                 pass  # Nova makes it
         record.keep(GUEST, to_primitive(guest))
 
+    def landed(self, server_uuid: str) -> None:
+        """The guest is here, and about to be recorded so, if its server was not deleted meanwhile."""
+        for plan in self._plans_of(server_uuid):
+            record = self._records.get(plan.migration_uuid)
+            if record is not None:
+                record.remember(LANDED, True)
+
     def forget(self, server_uuid: str) -> None:
-        """The guest is here to stay, or will not come and nothing of it is left."""
+        """The guest will not come, and nothing of it is left."""
         for plan in self._plans_of(server_uuid):
             self._records.close(plan.migration_uuid)
 
@@ -113,15 +121,16 @@ class Arrivals:
             since_s += LOOK_INTERVAL_S
             try:
                 self._watcher.look()
-                if since_s >= RECONCILE_EVERY_S:
-                    since_s = 0.0
-                    self.reconcile(end_of)
+                self.reconcile(end_of, landed_only=since_s < RECONCILE_EVERY_S)
+                since_s = since_s if since_s < RECONCILE_EVERY_S else 0.0
             except Exception:  # the border of a thread that must not end
                 LOG.exception("Guests on their way here could not be looked after")
 
-    def reconcile(self, end_of: EndOf) -> None:
+    def reconcile(self, end_of: EndOf, landed_only: bool = False) -> None:
         """Whose end nobody told us: the roll back's message was lost, or this service was away."""
         for plan in self._records.plans(DESTINATION):
+            if landed_only and not self._has_landed(plan):
+                continue
             with self.alone(plan.server.uuid, wait=False) as alone:
                 if alone:
                     self._reconcile(plan, end_of(plan))
@@ -130,26 +139,46 @@ class Arrivals:
         match end:
             case "arrived":
                 self._records.close(plan.migration_uuid)
+            case "deleted":
+                concurrency.run_native(self._destroy, plan.server.uuid)
+                self._unmake_files(plan)
+            case "gone" if self._has_landed(plan):  # and has left again: nothing here is ours
+                self._records.close(plan.migration_uuid)
             case "gone":
                 try:
                     self.unmake(plan)
                 except UnsafeRemoval as error:
                     LOG.error("%s %s", plan.label, error)
 
+    def _destroy(self, server_uuid: str) -> None:
+        """The guest of a server that was deleted, whatever it does."""
+        domain = self._host.find_domain(server_uuid)
+        if domain is not None and domain.isActive():
+            with self._host.errors("destroy the guest of a deleted server"):
+                domain.destroy()
+        settle.destroy_copy(self._host, server_uuid)
+
+    def _has_landed(self, plan: MigrationPlan) -> bool:
+        record = self._records.get(plan.migration_uuid)
+        return record is not None and bool(record.kept(LANDED))
+
     def unmake(self, plan: MigrationPlan) -> None:
         """Remove what a guest left here that did not come, as far as the record lists it.
 
         :raises UnsafeRemoval: it runs here, or may have no other copy.
         """
-        record = self._records.get(plan.migration_uuid)
-        if record is None:
+        if self._records.get(plan.migration_uuid) is None:
             return
         source = self._source(plan)
         try:
             concurrency.run_native(prepare.discard_copy, self._host, source, plan)
         finally:
             source.close()
-        for artefact in record.artefacts():
+        self._unmake_files(plan)
+
+    def _unmake_files(self, plan: MigrationPlan) -> None:
+        record = self._records.get(plan.migration_uuid)
+        for artefact in record.artefacts() if record is not None else []:
             if artefact.kind == DIRECTORY:
                 shutil.rmtree(artefact.name, ignore_errors=True)
                 LOG.warning("%s %s was left here and is removed", plan.label, artefact.name)

@@ -29,7 +29,7 @@ from nova_blockmigrate.exceptions import BlockMigrateError
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.nova_driver import describing, keeping, luggage, needed, unbegun
 from nova_blockmigrate.nova_driver.answers import SILENT, Answers
-from nova_blockmigrate.nova_driver.arrivals import ARRIVED, GONE, Arrivals
+from nova_blockmigrate.nova_driver.arrivals import ARRIVED, DELETED, GONE, Arrivals
 from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, CANCELLED, Ending, Move
 from nova_blockmigrate.nova_driver.reporting import saving_progress
 from nova_blockmigrate.nova_driver.transfers import Task, Transfers, settings_of
@@ -311,7 +311,7 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         self, context: Any, instance: Any, network_info: Any, block_migration: bool = False, block_device_info: Any = None
     ) -> None:
         super().post_live_migration_at_destination(context, instance, network_info, block_migration, block_device_info)
-        self._arrivals.forget(instance.uuid)
+        self._arrivals.landed(instance.uuid)
 
 
 class _Stayed(Exception):
@@ -381,14 +381,16 @@ def _is_deleted(move: Move) -> bool:
 
 def _end_of(here: str, plan: MigrationPlan) -> str | None:
     """See `arrivals.EndOf`. `here` is this host."""
-    context = nova.context.get_admin_context()
+    context = nova.context.get_admin_context("yes")
     try:
-        migration = objects.Migration.get_by_uuid(context, plan.migration_uuid)
-        if migration.status not in FINAL_STATUSES:
-            return None
         instance = objects.Instance.get_by_uuid(context, plan.server.uuid, expected_attrs=[])
+        if instance.deleted:
+            return DELETED
+        migration = objects.Migration.get_by_uuid(context, plan.migration_uuid)
     except (exception.InstanceNotFound, exception.MigrationNotFound):
         return GONE
     except SILENT:
+        return None
+    if migration.status not in FINAL_STATUSES:
         return None
     return ARRIVED if instance.host == here else GONE

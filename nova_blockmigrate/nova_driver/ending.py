@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,7 @@ class Ending:
                 return
             except exception.InstanceNotFound:
                 LOG.warning("It was deleted while it was moved", instance=move.instance)
+                self._end_deleted(move, outcome)
                 return
             except Exception:  # whatever it is: the guest is where it is, and the record must come to say so
                 LOG.exception("The end of a live migration could not be recorded; trying again", instance=move.instance)
@@ -106,6 +108,15 @@ class Ending:
             context = nova.context.get_admin_context()
             stopped = objects.Instance.get_by_uuid(context, move.instance.uuid, expected_attrs=ATTRIBUTES)
             self._manager._sync_instance_power_state(context, stopped, power_state.SHUTDOWN)
+
+    def _end_deleted(self, move: Move, outcome: TransferOutcome) -> None:
+        """What Nova leaves of the migration of a server that was deleted in it. The destination clears up by itself."""
+        try:
+            self._manager._delete_allocation_after_move(move.context, move.instance, move.migration)
+            with contextlib.suppress(exception.MigrationNotFound):  # Nova deletes it with its server
+                self._set_status(move, COMPLETED if outcome.verdict is Verdict.HANDED_OVER else FAILED)
+        except Exception:  # nobody else would try: the server is gone
+            LOG.exception("The migration of a server that was deleted could not be ended", instance=move.instance)
 
     # --- both -------------------------------------------------------------------------------------------------------
 

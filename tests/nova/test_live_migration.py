@@ -59,6 +59,19 @@ def test_abort_leaves_the_guest_where_it_is(cloud: Cloud) -> None:
     assert cloud.domain(server, SOURCE) == "running"
 
 
+def test_server_that_is_deleted_in_mid_copy_leaves_nothing(cloud: Cloud) -> None:
+    server = cloud.boot()
+    migration = cloud.copy_slowly(server)
+
+    cloud.request("DELETE", f"/servers/{server.id}")
+    cloud.hurry()
+
+    wait_until(lambda: not cloud.request("GET", "/servers?all_tenants=1")["servers"], PATIENCE_S, "it is deleted", interval_s=1)
+    wait_until(lambda: not cloud.allocations(migration["uuid"]), PATIENCE_S, "placement keeps nothing", interval_s=1)
+    assert not cloud.allocations(server.id)
+    cloud.expect_nothing_left()
+
+
 def test_other_base_image_of_the_same_name_is_refused(cloud: Cloud) -> None:
     server = cloud.boot()
     (base,) = cloud.lab.run(SOURCE, ["find", "/var/lib/nova/instances/_base", "-type", "f"]).stdout.split()

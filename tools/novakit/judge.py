@@ -39,7 +39,8 @@ def wrong(world: World, expected: Expected, records_before: int) -> list[str]:
     if not world.disks[world.host]:
         found.append(f"no disk on the {ROLES[world.host]}, where the server is")
     elif world.records is not None and (not world.records.is_whole or world.records.last < records_before):
-        found.append(f"data of the guest is lost ({world.records}, at least {records_before} had been written)")
+        left = world.records.last - world.records.missing
+        found.append(f"data of the guest is lost: {left} records are on its disk, and {records_before} had been written")
     return found + _recorded(world, expected) + _left(world)
 
 

@@ -108,3 +108,74 @@ def test_directory_that_somebody_else_made_is_not_removed(
     one.expect(PLAN, GUEST, "qemu+tcp://a/system", str(directory))
     one.reconcile(lambda plan: "gone")
     assert directory.exists()
+
+
+class Domain:
+    def __init__(self) -> None:
+        self.destroyed = False
+
+    def isActive(self) -> int:  # libvirt's name
+        return 1
+
+    def destroy(self) -> None:
+        self.destroyed = True
+
+
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch) -> Domain:
+    domain = Domain()
+    monkeypatch.setattr(Host, "find_domain", lambda self, uuid, connection=None: domain)
+    monkeypatch.setattr(arrivals.settle, "destroy_copy", lambda host, uuid: None)
+    return domain
+
+
+def test_guest_whose_server_was_deleted_on_the_way_goes_though_it_runs(
+    domain: Domain, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    one.landed("s")
+
+    one.reconcile(lambda plan: "deleted", landed_only=True)
+
+    assert domain.destroyed
+    assert not directory.exists()
+    assert Records(tmp_path / "records").plans("destination") == []
+
+
+def test_guest_that_has_landed_is_known_until_it_is_recorded_here(directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    one.landed("s")
+
+    one.reconcile(lambda plan: None, landed_only=True)
+    assert service(tmp_path)._has_landed(PLAN)
+    one.reconcile(lambda plan: "arrived", landed_only=True)
+
+    assert Records(tmp_path / "records").plans("destination") == []
+    assert (directory / "disk").exists()
+
+
+def test_guest_that_has_landed_and_left_again_has_nothing_here(
+    discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    one.landed("s")
+
+    one.reconcile(lambda plan: "gone", landed_only=True)
+
+    assert Records(tmp_path / "records").plans("destination") == []
+    assert discarding.discarded == []
+
+
+def test_guest_that_is_still_being_prepared_is_left_alone(
+    discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    with one.alone("s"):
+        one.reconcile(lambda plan: "gone")
+        assert directory.exists()
+    one.reconcile(lambda plan: "gone")
+    assert not directory.exists()
