@@ -62,6 +62,7 @@ def run(lab: Lab, rounds: int) -> int:
                 there_and_back("virsh", twin)
     lab.run(HOSTS[0], ["virsh", "destroy", twin.domain])
     lab.run(HOSTS[0], ["virsh", "undefine", twin.domain])
+    lab.run(HOSTS[0], ["rm", "-r", twin.folder])
     cloud.delete_all()
     medians = {
         way: {each: statistics.median(getattr(move, each) for move in own) for each in FIGURES} for way, own in moves.items()

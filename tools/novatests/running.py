@@ -90,6 +90,20 @@ def run(theirs: Sequence[str], ours: Sequence[str], command: Sequence[str], ever
 
 
 def _results(names: Sequence[str], command: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """One that used up its time has a second try, in a process where nothing ran before, and that is told: the lock with which
+    Nova's fixtures switch between cells' databases can be waited for in a circle, when many threads are left by earlier tests."""
+    expected, overdue = cannot_pass(), set()
+    for name, text in _first_results(names, command):
+        if text is not None and text.startswith(OVERDUE) and name not in expected:
+            print(f"again  {name}", flush=True)
+            overdue.add(name)
+        else:
+            yield name, text
+    for name in sorted(overdue):
+        yield from _first_results([name], command)
+
+
+def _first_results(names: Sequence[str], command: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     waiting = list(names)
     while waiting:
         with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as file:
