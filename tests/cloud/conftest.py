@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
+from tests.laboratory import HOSTS, expect_nothing_left, laboratory, limit_time, show_logs
 
-HOSTS = ("compute1", "compute2")
 LOG_LINES = 60
+TIME_LIMIT_S = 600
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Any]:
-    """Two real hosts with all services (`labkit.lab.Lab`), in the folder that NBM_LAB names, else in a temporary one."""
-    from labkit.lab import Lab
-    from labkit.progress import Progress
-    from labkit.services import Options
-
-    if os.geteuid() != 0:
-        pytest.fail("the laboratory needs root: it makes namespaces and mounts")
-    state = pathlib.Path(os.environ.get("NBM_LAB") or tempfile.mkdtemp(prefix="nbm-test-", dir="/var/tmp"))
-    lab = Lab(state)
-    concurrency = os.environ.get("NBM_LAB_CONCURRENCY", "eventlet")
-    try:
-        lab.up(options=Options(concurrency=concurrency, keystone=True, neutron=True), progress=Progress())
+    """Two real hosts with all services, ours and OpenStack's (`labkit.lab.Lab`)."""
+    with laboratory(keystone=True, neutron=True) as lab:
         yield lab
-    finally:
-        lab.down()
-        shutil.rmtree(state, ignore_errors=True)
 
 
 @pytest.fixture
@@ -98,7 +81,6 @@ def neutron(lab: Any) -> Iterator[Neutron]:
 def boot(lab: Any, client: Any, neutron: Neutron) -> Iterator[Callable[..., Any]]:
     """Boots a server on a port and waits until its guest answers; afterwards nothing of it may be left on any host."""
     from labkit import api, scenario, seed
-    from labkit.commands import wait_until
 
     booted: list[Any] = []
 
@@ -112,29 +94,15 @@ def boot(lab: Any, client: Any, neutron: Neutron) -> Iterator[Callable[..., Any]
 
     yield boot_one
     scenario.delete_all(lab, client)
-    for server in booted:
-        for host in HOSTS:
-
-            def clean(host: str = host, server: Any = server) -> bool:
-                return not scenario.leftovers(lab, host, server)
-
-            wait_until(clean, 60, f"nothing of {server.name} is left on {host}: {scenario.leftovers(lab, host, server)}")
+    expect_nothing_left(lab, booted, 60)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a test does is limited in time; bringing everything up, which the first one does, takes as long as it takes."""
-    for item in items:
-        if item.path.parent == pathlib.Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(600, func_only=True))
+    limit_time(items, pathlib.Path(__file__).parent, TIME_LIMIT_S)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
-    """A test that failed shows the last lines of the services' logs, as the laboratory goes with them."""
     report = yield
-    lab = getattr(item, "funcargs", {}).get("lab")
-    if report.failed and lab is not None and lab.layout.logs.is_dir():
-        for log in sorted((*lab.layout.logs.glob("*-co*.log"), *lab.layout.logs.glob("*-api.log"))):
-            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-            report.sections.append((f"last lines of {log.name}", "\n".join(line[:400] for line in lines)))
+    show_logs(item, report, ["*-co*.log", "*-api.log"], LOG_LINES)
     return report

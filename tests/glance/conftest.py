@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.lab.conftest import boot, client, pytest_runtest_makereport  # noqa: F401 - fixtures and hook of the laboratory
+from tests.laboratory import laboratory, limit_time
 
 TIME_LIMIT_S = 600
 
@@ -19,24 +17,12 @@ TIME_LIMIT_S = 600
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Any]:
     from labkit import keystone, rest, seed
-    from labkit.lab import Lab
-    from labkit.progress import Progress
-    from labkit.services import Options
 
-    if os.geteuid() != 0:
-        pytest.fail("the laboratory needs root: it makes namespaces and mounts")
-    state = pathlib.Path(os.environ.get("NBM_LAB") or tempfile.mkdtemp(prefix="nbm-test-", dir="/var/tmp"))
-    lab = Lab(state)
-    concurrency = os.environ.get("NBM_LAB_CONCURRENCY", "eventlet")
-    try:
-        lab.up(options=Options(concurrency=concurrency, keystone=True, glance=True), progress=Progress())
+    with laboratory(keystone=True, glance=True) as lab:
         token = seed.token_of(lab.layout)
         projects, _ = rest.ask(lab.layout, keystone.PORT, "GET", "/v3/projects?name=admin", token=token)
         seed.allow_tests_in(lab.layout, projects["projects"][0]["id"])
         yield lab
-    finally:
-        lab.down()
-        shutil.rmtree(state, ignore_errors=True)
 
 
 class Images:
@@ -82,7 +68,4 @@ def doomed(images: Images, boot: Callable[..., Any]) -> str:  # noqa: F811
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a test does is limited in time; bringing everything up, which the first one does, takes as long as it takes."""
-    for item in items:
-        if item.path.parent == pathlib.Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(TIME_LIMIT_S, func_only=True))
+    limit_time(items, pathlib.Path(__file__).parent, TIME_LIMIT_S)

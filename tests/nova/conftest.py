@@ -15,7 +15,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from cloud import Cloud
 
+from tests.laboratory import limit_time, show_logs
+
 LOG_LINES = 60
+TIME_LIMIT_S = 900
 
 
 @pytest.fixture(scope="session")
@@ -40,19 +43,11 @@ def cloud(lab: Any) -> Iterator[Cloud]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a test does is limited in time; bringing everything up, which the first one does, takes as long as it takes."""
-    for item in items:
-        if item.path.parent == pathlib.Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(900, func_only=True))
+    limit_time(items, pathlib.Path(__file__).parent, TIME_LIMIT_S)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
-    """A test that failed shows the last lines of the compute services' logs, as the laboratory goes with them."""
     report = yield
-    lab = getattr(item, "funcargs", {}).get("lab")
-    if report.failed and lab is not None and lab.layout.logs.is_dir():
-        for log in sorted(lab.layout.logs.glob("*nova-compute.log")):
-            lines = [line for line in log.read_text(errors="replace").splitlines() if " DEBUG " not in line][-LOG_LINES:]
-            report.sections.append((f"last lines of {log.name}", "\n".join(line[:400] for line in lines)))
+    show_logs(item, report, ["*nova-compute.log"], LOG_LINES)
     return report
