@@ -5,6 +5,7 @@ Each breaks at a point that is awaited, never at a time that is guessed. The fir
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from labkit import libvirt_host, nova, postgres, rabbitmq, scenario
 from labkit.commands import wait_until
+from labkit.errors import LabError
 from labkit.layout import INSTANCES
 from novakit.cloud import DESTINATION, PATIENCE_S, SOURCE, Cloud, Server
 from novakit.judge import CANCELLED, COMPLETED, FAILED, Expected
@@ -133,16 +135,16 @@ def source_compute_killed_while_queued(cloud: Cloud, server: Server) -> Migratio
 
 
 def source_compute_killed_while_preparing(cloud: Cloud, server: Server) -> Migration:
-    """The destination is told to prepare while it stands still, so that its answer finds nobody."""
+    """The destination is held still in the midst of it, so that its answer finds nobody."""
     first, migration = _one_behind_another(cloud, server)
+    directory = cloud.lab.root(DESTINATION) / server.folder.lstrip("/")
+    cloud.abort(first, cloud.migration(first))
+    wait_until(directory.exists, PATIENCE_S, "the destination prepares", interval_s=0.002)
     cloud.lab.kill(DESTINATION, nova.COMPUTE, signal.SIGSTOP)
     try:
-        cloud.abort(first, cloud.migration(first))
-        _wait_for_status(cloud, server, "preparing")
         cloud.kill_compute(SOURCE)
     finally:
         cloud.lab.kill(DESTINATION, nova.COMPUTE, signal.SIGCONT)
-    wait_until(lambda: bool(cloud.leftovers(server.id, DESTINATION)), PATIENCE_S, "the destination prepares", interval_s=0.5)
     cloud.start_compute(SOURCE)
     cloud.wait_until_ready(SOURCE)
     return migration
@@ -158,7 +160,12 @@ def _one_behind_another(cloud: Cloud, server: Server) -> tuple[Server, Migration
 
 
 def _wait_for_status(cloud: Cloud, server: Server, status: str) -> None:
-    wait_until(lambda: cloud.migration(server)["status"] == status, PATIENCE_S, f"migration is {status}", interval_s=0.1)
+    def reached() -> bool:
+        with contextlib.suppress(LabError):  # a request that was accepted has no migration yet
+            return bool(cloud.migration(server)["status"] == status)
+        return False
+
+    wait_until(reached, PATIENCE_S, f"migration is {status}", interval_s=0.1)
 
 
 def destination_disk_fills(cloud: Cloud, server: Server) -> Migration:

@@ -54,8 +54,11 @@ class Cloud:
         return shown
 
     def migration(self, server: Server) -> dict[str, Any]:
-        found: dict[str, Any] = self.request("GET", f"/os-migrations?instance_uuid={server.id}&limit=1")["migrations"][0]
-        return found
+        """The newest. LabError when there is none yet."""
+        found: list[dict[str, Any]] = self.request("GET", f"/os-migrations?instance_uuid={server.id}&limit=1")["migrations"]
+        if not found:
+            raise LabError(f"server {server.id} has no migration")
+        return found[0]
 
     def reasons(self, server: Server) -> str:
         """What the server's live migrations say went wrong."""
