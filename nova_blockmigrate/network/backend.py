@@ -55,6 +55,7 @@ class NetworkBackend(abc.ABC):
     def allocate(self, owner: Owner, wanted: Sequence[WantedPort]) -> tuple[NetworkPort, ...]:
         """Ports for a new server, bound to its host.
 
+        :raises NetworkNotFound: a network that was named is not there for the project.
         :raises PortNotUsable, NetworkServiceError, NetworkServiceUnavailable: what was made is unmade as far as possible.
         """
 

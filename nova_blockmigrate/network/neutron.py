@@ -27,6 +27,7 @@ LOG = log.getLogger(__name__)
 ACTIVE, INACTIVE = "ACTIVE", "INACTIVE"
 DEVICE_OWNER = "compute:"
 _NOT_FOUND, _CONFLICT = 404, 409
+_EVERYBODY = "*"
 _USUAL_MTU = 1500
 _BINDING_FAILED = ("binding_failed", "unbound")
 
@@ -47,11 +48,11 @@ class Neutron(NetworkBackend):
             raise
 
     def networks_of(self, project_id: str) -> list[str]:
-        found: list[str] = []
-        for query in ({"project_id": project_id, "shared": False}, {"shared": True}):
-            answer = self._ask("get", "/networks", "list networks", params=query)
-            found += [one["id"] for one in answer["networks"] if not one.get("router:external")]
-        return found
+        action = f"list the networks of project {project_id}"
+        found: list[Body] = self._ask("get", "/networks", action, params={"project_id": project_id})["networks"]
+        if shared := self._shared_with(project_id, {}):
+            found += self._ask("get", "/networks", action, params={"id": sorted(shared)})["networks"]
+        return list(dict.fromkeys(one["id"] for one in found if not one.get("router:external")))
 
     def describe(self, server_uuid: str, known: Sequence[NetworkPort]) -> tuple[NetworkPort, ...]:
         order = [port.vif.port_id for port in known]
@@ -115,11 +116,32 @@ class Neutron(NetworkBackend):
             if port["network_id"] == wanted.network_id:
                 made.remove(port)
                 return self._bound(port, owner.host)
+        self._require_visible(wanted.network_id, owner.project_id)
         body = {"network_id": wanted.network_id, "project_id": owner.project_id, "admin_state_up": True} | _place(owner)
         if wanted.fixed_ip:
             body["fixed_ips"] = [{"ip_address": wanted.fixed_ip}]
         port = self._ask("post", "/ports", f"make a port on network {wanted.network_id}", {"port": body})["port"]
         return self._bound(port, owner.host)
+
+    def _require_visible(self, network_id: str, project_id: str) -> None:
+        """Neutron would let this service make ports anywhere, whoever they are for: whose network it is, is asked here.
+
+        Not by the network's `shared`, which says what is shared with who asks.
+
+        :raises NetworkNotFound: there is none that the project owns, or that is shared with it.
+        """
+        action = f"show network {network_id}"
+        network = self._ask("get", f"/networks/{network_id}", action, accepted=(_NOT_FOUND,)).get("network")
+        if network is not None and network["project_id"] == project_id:
+            return
+        if network is None or not self._shared_with(project_id, {"object_id": network_id}):
+            raise exceptions.NetworkNotFound(network_id=network_id)
+
+    def _shared_with(self, project_id: str, query: Body) -> set[str]:
+        """Ids of the networks, among those that the query is about, that others share with a project."""
+        query = {"object_type": "network", "action": "access_as_shared"} | query
+        answer = self._ask("get", "/rbac-policies", f"list what is shared with project {project_id}", params=query)
+        return {one["object_id"] for one in answer["rbac_policies"] if one["target_tenant"] in (_EVERYBODY, project_id)}
 
     def _bound(self, port: Body, host: str) -> Body:
         if port["binding:vif_type"] in _BINDING_FAILED:

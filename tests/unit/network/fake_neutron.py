@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 NETWORK = "5a7b1e6c-4ad0-4f0e-8f65-0d6a3f8a1c11"
 SUBNET = "0f0e5f0a-1c1b-4a52-b8f5-3c5b0f8e2d22"
+SERVICE_PROJECT = "service"
+"""That of who asks: `shared` says what is shared with it."""
 Body = dict[str, Any]
 
 
@@ -26,12 +29,19 @@ def _error(status: int, kind: str, message: str) -> Answer:
     return Answer(status, {"NeutronError": {"type": kind, "message": message, "detail": ""}})
 
 
+def _asked_for(one: Body, query: Body) -> bool:
+    return all(one[name] in value if isinstance(value, list) else one[name] == value for name, value in query.items())
+
+
 class FakeNeutron:
     """Stands in for openstacksdk's network proxy. `hosts` are those with a living agent, with the bridge of each."""
 
     def __init__(self) -> None:
         self.hosts = {"compute1": "br-one", "compute2": "br-two"}
-        self.networks: list[Body] = [{"id": NETWORK, "name": "net", "mtu": 1450, "shared": True, "router:external": False}]
+        self.networks: list[Body] = []
+        self.policies: list[Body] = []
+        """For whom networks are, beside their owners (RBAC)."""
+        self.add_network(NETWORK, shared_with=["*"])
         self.ports: dict[str, Body] = {}
         self.bindings: dict[str, dict[str, Body]] = {}
         self.rules: list[Body] = []
@@ -51,6 +61,7 @@ class FakeNeutron:
     _ROUTES = (
         (r"GET /networks", "_networks"),
         (r"GET /networks/([^/]+)", "_network"),
+        (r"GET /rbac-policies", "_list_policies"),
         (r"GET /security-group-rules", "_list_rules"),
         (r"GET /ports", "_list"),
         (r"POST /ports", "_create"),
@@ -65,6 +76,12 @@ class FakeNeutron:
 
     # --- for tests --------------------------------------------------------------------------------------------------
 
+    def add_network(self, id: str, project_id: str = "infrastructure", shared_with: Sequence[str] = ()) -> None:
+        network = {"id": id, "name": "net", "mtu": 1450, "project_id": project_id, "router:external": False}
+        self.networks.append(network | {"shared": bool(set(shared_with) & {"*", SERVICE_PROJECT})})
+        policy = {"object_type": "network", "object_id": id, "action": "access_as_shared"}
+        self.policies += [policy | {"target_tenant": project} for project in shared_with]
+
     def add_port(self, **values: Any) -> str:
         return str(self._create({"port": {"network_id": NETWORK, **values}}, {}).json()["port"]["id"])
 
@@ -74,11 +91,14 @@ class FakeNeutron:
     # --- answers ----------------------------------------------------------------------------------------------------
 
     def _networks(self, body: Body, query: Body) -> Answer:
-        return Answer(200, {"networks": [one for one in self.networks if one["shared"] == query["shared"]]})
+        return Answer(200, {"networks": [one for one in self.networks if _asked_for(one, query)]})
 
     def _network(self, id: str, body: Body, query: Body) -> Answer:
         found = [one for one in self.networks if one["id"] == id]
         return Answer(200, {"network": found[0]}) if found else _error(404, "NetworkNotFound", f"Network {id} could not be found.")
+
+    def _list_policies(self, body: Body, query: Body) -> Answer:
+        return Answer(200, {"rbac_policies": [one for one in self.policies if _asked_for(one, query)]})
 
     def _list_rules(self, body: Body, query: Body) -> Answer:
         found = [rule for rule in self.rules if rule["security_group_id"] in query["security_group_id"]]

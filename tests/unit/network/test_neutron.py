@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from keystoneauth1 import exceptions as keystone_exceptions
 from oslo_config import cfg
@@ -12,7 +14,7 @@ from nova_blockmigrate.network import backend, neutron
 from nova_blockmigrate.network.backend import Owner
 from nova_blockmigrate.network.neutron import Neutron
 from nova_blockmigrate.objects import NetworkPort, SecurityRule, Vif, WantedPort
-from tests.unit.network.fake_neutron import NETWORK, FakeNeutron
+from tests.unit.network.fake_neutron import NETWORK, SERVICE_PROJECT, FakeNeutron
 
 SERVER = "6e783272-31b5-4fdc-8828-2b8892daab39"
 OWNER = Owner(SERVER, "demo", "compute1", "nova")
@@ -89,9 +91,34 @@ def test_a_port_of_somebody_elses_is_refused_and_left_alone(client: Neutron, ser
 
 
 def test_ports_made_before_a_failure_are_deleted(client: Neutron, service: FakeNeutron) -> None:
-    with pytest.raises(exceptions.NetworkServiceError, match="Network nothing could not be found"):
+    with pytest.raises(exceptions.NetworkNotFound, match="Network nothing could not be found"):
         client.allocate(OWNER, [WantedPort(network_id=NETWORK), WantedPort(network_id="nothing")])
     assert service.ports == {}
+
+
+@pytest.mark.parametrize("sharing", [{"project_id": "demo"}, {"shared_with": ["other", "demo"]}, {"shared_with": ["*"]}])
+def test_a_project_may_use_its_own_networks_and_those_shared_with_it(
+    client: Neutron, service: FakeNeutron, sharing: dict[str, Any]
+) -> None:
+    service.add_network("theirs", **sharing)
+    assert one(client, WantedPort(network_id="theirs")).network_id == "theirs"
+
+
+@pytest.mark.parametrize("sharing", [{}, {"shared_with": ["other"]}, {"shared_with": [SERVICE_PROJECT]}])
+def test_a_network_of_another_project_is_refused_like_one_that_is_not_there(
+    client: Neutron, service: FakeNeutron, sharing: dict[str, Any]
+) -> None:
+    service.add_network("hidden", **sharing)
+    with pytest.raises(exceptions.NetworkNotFound, match="Network hidden could not be found"):
+        one(client, WantedPort(network_id="hidden"))
+    assert service.ports == {}
+
+
+def test_networks_that_need_no_name_are_those_that_the_project_may_use(client: Neutron, service: FakeNeutron) -> None:
+    service.add_network("own", project_id="demo", shared_with=["*"])
+    service.add_network("given", shared_with=["demo"])
+    service.add_network("hidden", shared_with=[SERVICE_PROJECT])
+    assert sorted(client.networks_of("demo")) == sorted([NETWORK, "own", "given"])
 
 
 def test_a_host_without_an_agent_is_named(client: Neutron, service: FakeNeutron) -> None:
