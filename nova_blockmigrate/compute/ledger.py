@@ -180,7 +180,7 @@ class Records:
         """The migrations in which this host has `role`."""
         return [
             from_primitive(MigrationPlan, record.kept("plan"))
-            for record in self._records.values()
+            for record in self.all().values()  # other threads open and close some meanwhile
             if record.kept("role") == role and record.kept("plan")
         ]
 

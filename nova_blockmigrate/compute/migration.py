@@ -268,11 +268,15 @@ class MigrationJobs:
         return control.progress() if control else None
 
     def interrupted_transfers(self) -> list[tuple[MigrationPlan, Primitive]]:
-        """Transfers that had begun and were not decided when this service last stopped, with their arguments."""
+        """Transfers that had begun and were not decided when this service last stopped, with their arguments.
+
+        One that was only about to begin is not begun here: its migration may have been rolled back while nobody was here to hear
+        of it. If not, the conductor asks again.
+        """
         found = []
         for plan in self._records.plans(SOURCE):
             record = self._records.get(plan.migration_uuid)
-            if record and record.kept("arguments") and record.kept("outcome") is None:
+            if record and record.has(TRANSFER) and record.kept("arguments") and record.kept("outcome") is None:
                 found.append((plan, record.kept("arguments")))
         return found
 

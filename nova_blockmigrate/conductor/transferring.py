@@ -36,8 +36,6 @@ class Transferring:
 
     def __init__(self, leased: LeasedMigration) -> None:
         self._leased = leased
-        self._told: set[str] = set()
-        """The wishes of its user that the source has heard."""
 
     def to_the_end(self, migration: models.Migration) -> Columns:
         """The columns that a guest which has moved sets.
@@ -104,15 +102,14 @@ class Transferring:
         self._tell(migration)
 
     def _tell(self, migration: models.Migration) -> None:
+        """At each report: what a source's service has heard dies with it, and may have come before there was a transfer."""
         computes, context = self._leased.around.computes, self._leased.context(migration)
         try:
-            if migration.abort_requested and "abort" not in self._told:
+            if migration.abort_requested:
                 source = migration.source_compute
                 computes.abort_transfer(context, source, migration.uuid, ABORTED, source)
-                self._told.add("abort")
-            if migration.force_complete_requested and "force" not in self._told:
+            if migration.force_complete_requested:
                 computes.force_complete(context, migration.source_compute, migration.uuid)
-                self._told.add("force")
         except rpc.UNANSWERED as error:
             LOG.warning("%s %s was not told what its user wishes: %s", label(migration), migration.source_compute, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import resource
 
@@ -165,3 +166,19 @@ def test_a_full_disk_refuses_what_must_be_kept_and_remembers_marks(tmp_path: pat
     assert record.kept("arguments") is None
     record.keep("after", 1)
     assert HostRecord(record.path).kept("after") == 1
+
+
+def test_plans_are_listed_while_other_threads_open_and_close_records(
+    directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Records(directory)
+    records.open(PLAN, "source")
+    records.open(dataclasses.replace(PLAN, migration_uuid="another"), "source")
+    kept = HostRecord.kept
+
+    def meanwhile(record: HostRecord, name: str) -> object:
+        records.close("another")
+        return kept(record, name)
+
+    monkeypatch.setattr(HostRecord, "kept", meanwhile)
+    assert PLAN in records.plans("source")

@@ -68,3 +68,11 @@ def test_what_is_undecided_is_looked_at_again(tmp_path: pathlib.Path) -> None:
 def test_an_error_before_anything_was_done_fails_the_transfer(tmp_path: pathlib.Path) -> None:
     with pytest.raises(OSError, match="no space"):
         jobs(tmp_path, begun=False).transfer(service_context(), PLAN, GUEST, PREPARED)
+
+
+def test_a_transfer_that_had_not_begun_is_left_to_the_conductor(tmp_path: pathlib.Path) -> None:
+    here = jobs(tmp_path, begun=False)
+    with pytest.raises(OSError, match="no space"):
+        here.transfer(service_context(), PLAN, GUEST, PREPARED)
+
+    assert here.interrupted_transfers() == []
