@@ -37,15 +37,15 @@ def find(request: Request, body: dict[str, Any], count: int) -> RootVolume | Non
         raise exceptions.ValidationError(detail="imageRef: a server boots from an image or from a volume, not from both")
     if count > 1:
         raise exceptions.ValidationError(detail="block_device_mapping_v2: one volume cannot be had by several servers")
-    with session.reader() as db:
-        if volumes.find(db, wanted["uuid"]) is not None:
-            raise exceptions.InvalidVolume(volume_id=wanted["uuid"], reason="it is attached to a server")
     try:
         problem = request.conductor.volume_problem(request.context, wanted["uuid"])
     except BROKER_ERRORS as error:
         raise errors.ConductorUnavailable(action="look at the volume") from error
     except exceptions.NotFound as error:  # the fault is in the body, not in the path
         raise exceptions.Invalid(error.message) from error
+    with session.reader() as db:  # (now that the volume is known to be this project's: others learn nothing of it)
+        if volumes.find(db, wanted["uuid"]) is not None:
+            raise exceptions.InvalidVolume(volume_id=wanted["uuid"], reason="it is attached to a server")
     if problem:
         raise exceptions.InvalidVolume(volume_id=wanted["uuid"], reason=problem)
     deleted_with_it = bool(strutils.bool_from_string(wanted.get("delete_on_termination", False)))

@@ -109,7 +109,7 @@ class ConductorManager:
 
     def volume_problem(self, context: RequestContext, volume_id: str) -> str:
         """Why a new server could not have a volume, in words."""
-        return self._volumes.get(volume_id).problem
+        return self._volumes.find(context, volume_id, context.project_id).problem
 
     def attach_volume(self, context: RequestContext, server_uuid: str, mapping_id: int) -> None:
         concurrency.spawn("attach-volume", self._volumes.attach, context, server_uuid, mapping_id)

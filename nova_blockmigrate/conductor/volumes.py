@@ -44,16 +44,22 @@ class ServerVolumes:
     backend: VolumeBackend
     stopping: threading.Event
 
-    def get(self, volume_id: str) -> Volume:
-        """A volume as its backend shows it."""
-        return self._call(self.backend.get, volume_id)
+    def find(self, context: RequestContext, volume_id: str, project_id: str | None) -> Volume:
+        """A volume that a server of a project is to get, as its backend shows it (to us, who see those of all projects).
+
+        :raises exceptions.VolumeNotFound: there is none, or it is of another project, which only administrators may know.
+        """
+        volume = self._call(self.backend.get, volume_id)
+        if not (context.is_admin or volume.belongs_to(project_id)):
+            raise exceptions.VolumeNotFound(volume_id=volume_id)
+        return volume
 
     def look(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:
         """What the API must know before it maps a volume to a server: {"problem": why the volume cannot be had, "disks": names
         of the disks that the guest has}."""
-        volume = self.get(volume_id)
         with session.reader() as db:
             instance = instances.get(db, server_uuid)
+        volume = self.find(context, volume_id, instance.project_id)
         server = to_primitive(server_of(instance))
         try:
             names = self.computes.list_disks(context, instance.host or "", server)
@@ -71,6 +77,7 @@ class ServerVolumes:
             return  # deleted, or undone, meanwhile
         try:
             host = instance.host or ""
+            self.find(context, mapping.volume_id, instance.project_id)  # (it may have changed hands since the API looked)
             self._give(server_uuid, mapping, host, self.connector(context, host))
             self._ask(context, server_uuid, mapping_id, "attach_volume")
             self._complete(mapping_id, host)
@@ -110,7 +117,7 @@ class ServerVolumes:
         does not take now it is given by `watch`."""
         for mapping in instance.volumes:
             try:
-                self._release(instance.uuid, mapping)
+                self._release(instance, mapping)
             except exceptions.BlockMigrateError as error:
                 LOG.error("[server %s] volume %s is given back later: %s", instance.uuid, mapping.volume_id, error)
 
@@ -218,7 +225,7 @@ class ServerVolumes:
         with session.reader() as db:
             instance = db.get(models.Instance, mapping.instance_id)
         if instance is not None:
-            self._release(instance.uuid, mapping)
+            self._release(instance, mapping)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -276,13 +283,24 @@ class ServerVolumes:
         with session.writer() as db:
             volumes.drop_attachment(db, attachment.id)
 
-    def _release(self, server_uuid: str, mapping: models.BlockDeviceMapping) -> None:
+    def _release(self, instance: models.Instance, mapping: models.BlockDeviceMapping) -> None:
         for attachment in mapping.attachments:
-            self._take(server_uuid, mapping, attachment)
+            self._take(instance.uuid, mapping, attachment)
         if mapping.delete_on_termination:
-            self._call(self.backend.delete_volume, mapping.volume_id)
+            self._delete(instance, mapping.volume_id)
         with session.writer() as db:
             volumes.unmap(db, mapping.id)
+
+    def _delete(self, instance: models.Instance, volume_id: str) -> None:
+        """A volume goes with its server. One that an administrator lent it is kept: the server's project could not delete it."""
+        try:
+            volume = self._call(self.backend.get, volume_id)
+        except exceptions.VolumeNotFound:
+            return
+        if volume.belongs_to(instance.project_id):
+            self._call(self.backend.delete_volume, volume_id)
+        else:
+            LOG.warning("[server %s] volume %s is kept, as it is not of the server's project", instance.uuid, volume_id)
 
     def _end(
         self, context: RequestContext, server_uuid: str, mapping_id: int, trouble: str | None, from_guest: bool = True

@@ -41,6 +41,11 @@ class Volume:
     size_gib: int
     problem: str = ""
     """Why it cannot be given to a server, beyond that a server of ours may have it."""
+    project_id: str = ""
+    """Whose it is; empty: nobody's, and then only administrators may give it to a server."""
+
+    def belongs_to(self, project_id: str | None) -> bool:
+        return bool(self.project_id) and self.project_id == project_id
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,7 +67,7 @@ class CinderBackend(VolumeBackend):
             except self._not_found as error:
                 raise exceptions.VolumeNotFound(volume_id=volume_id) from error
         problem = "" if found.status in _FREE else f"its status is {found.status}"
-        return Volume(found.id, found.name or "", found.size, problem)
+        return Volume(found.id, found.name or "", found.size, problem, found.project_id or "")
 
     def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector, others: Collection[str]) -> Attachment:
         self._delete_unknown(volume_id, server_uuid, others)

@@ -59,7 +59,7 @@ class EmbeddedBackend(VolumeBackend):
 
     # --- volumes ----------------------------------------------------------------------------------------------------
 
-    def create(self, name: str, size_gib: int, volume_id: str = "") -> Volume:
+    def create(self, name: str, size_gib: int, volume_id: str = "", project_id: str = "") -> Volume:
         """Make an empty volume.
 
         :raises exceptions.NameInUse:
@@ -67,15 +67,25 @@ class EmbeddedBackend(VolumeBackend):
         with self._locked():
             if any(volume.name == name for volume in self._all()):
                 raise exceptions.NameInUse(what="volume", name=name)
-            volume = Volume(volume_id or str(uuids.uuid4()), name, size_gib)
+            volume = Volume(volume_id or str(uuids.uuid4()), name, size_gib, project_id=project_id)
             unfinished = self._directory / f".{volume.id}"
             shutil.rmtree(unfinished, ignore_errors=True)
             (unfinished / _ATTACHMENTS).mkdir(parents=True, mode=0o700)
             with open(unfinished / _BYTES, "xb") as file:
                 os.truncate(file.fileno(), size_gib * GIB)
-            (unfinished / _DESCRIPTION).write_text(json.dumps({"name": name, "size_gib": size_gib}))
+            _write(unfinished / _DESCRIPTION, _description(volume))
             unfinished.rename(self._directory / volume.id)
             return volume
+
+    def give_to(self, volume_id: str, project_id: str) -> None:
+        """Make it a project's; with "" nobody's. Servers that have it keep it.
+
+        :raises exceptions.VolumeNotFound:
+        """
+        with self._locked():
+            folder = self._folder(volume_id)
+            volume = dataclasses.replace(self._read(folder), project_id=project_id)
+            _write(folder / _DESCRIPTION, _description(volume))
 
     def search(self) -> list[Volume]:
         """All volumes, by name."""
@@ -200,7 +210,8 @@ class EmbeddedBackend(VolumeBackend):
 
     def _read(self, folder: pathlib.Path) -> Volume:
         described: dict[str, Any] = json.loads((folder / _DESCRIPTION).read_text())
-        return Volume(folder.name, described["name"], described["size_gib"])
+        # (volumes made before they had owners say nothing of one)
+        return Volume(folder.name, described["name"], described["size_gib"], project_id=described.get("project_id", ""))
 
     def _rights(self, folder: pathlib.Path) -> list[_Right]:
         return [_Right(**json.loads(file.read_text())) for file in sorted((folder / _ATTACHMENTS).glob("*.json"))]
@@ -222,6 +233,10 @@ class EmbeddedBackend(VolumeBackend):
 def iqn_of(volume_id: str) -> str:
     """The target's name of a volume."""
     return IQN_PREFIX + volume_id
+
+
+def _description(volume: Volume) -> dict[str, Any]:
+    return {"name": volume.name, "size_gib": volume.size_gib, "project_id": volume.project_id}
 
 
 def _prefix(volume_id: str) -> str:

@@ -75,10 +75,10 @@ class Controls:
         ]
         return [each for each in found if each.partition(":")[0] not in alive]
 
-    def make_volume(self, volume_id: str) -> None:
+    def make_volume(self, volume_id: str, project: str = "demo") -> None:
         from nova_blockmigrate.volume import api, fake
 
-        fake.shared.volumes[volume_id] = api.Volume(volume_id, "data", 1)
+        fake.shared.volumes[volume_id] = api.Volume(volume_id, "data", 1, project_id=project)
 
     def rights(self, volume_id: str) -> list[str]:
         """Hosts that may use a volume."""

@@ -76,3 +76,19 @@ def test_what_cannot_be_attached_changes_nothing(product: Product, boot: Boot, v
         assert product.nova("volume-attach", server, wanted).code != 0
     assert product.server(two)["OS-EXT-STS:task_state"] is None
     assert product.control("rights", volume_id=volume) == ["compute1"]
+
+
+def test_a_volume_of_another_project_cannot_be_attached_booted_from_or_learnt_of(product: Product, boot: Boot) -> None:
+    theirs = str(uuids.uuid4())
+    product.control("make_volume", volume_id=theirs, project="other")
+    uuid, member = boot("compute1"), product.tokens["member"]
+
+    refused = product.nova("volume-attach", uuid, theirs, token=member)
+    assert (refused.code != 0, "HTTP 404" in refused.everything) == (True, True), refused.everything
+    refused = product.nova("boot", "--flavor", "m1.tiny", "--boot-volume", theirs, "--nic", "none", "thief", token=member)
+    assert (refused.code != 0, "could not be found" in refused.everything) == (True, True), refused.everything
+    assert product.control("rights", volume_id=theirs) == []
+
+    attach(product, uuid, theirs)  # (an administrator may)
+    refused = product.nova("volume-attach", uuid, theirs, token=member)
+    assert "HTTP 404" in refused.everything, "a member does not learn that somebody has it"

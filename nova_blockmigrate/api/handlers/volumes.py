@@ -145,13 +145,13 @@ def _refuse_unless_possible(server: Instance, method: str) -> None:
 
 def _look(request: Request, server: Instance, volume_id: str) -> list[str]:
     """See that the volume can be had; returns the names of the disks that the server has already."""
-    with session.reader() as db:
-        if volumes.find(db, volume_id) is not None:
-            raise exceptions.InvalidVolume(volume_id=volume_id, reason="it is attached to a server")
     try:
         found = request.conductor.look_at_volume(request.context, server.uuid, volume_id)
     except BROKER_ERRORS as error:
         raise errors.ConductorUnavailable(action="attach the volume") from error
+    with session.reader() as db:  # (now that the volume is known to be this project's: others learn nothing of it)
+        if volumes.find(db, volume_id) is not None:
+            raise exceptions.InvalidVolume(volume_id=volume_id, reason="it is attached to a server")
     if found["problem"]:
         raise exceptions.InvalidVolume(volume_id=volume_id, reason=found["problem"])
     names: list[str] = found["disks"]

@@ -99,6 +99,14 @@ def test_a_list_in_pages(api: Api, server: Instance) -> None:
     assert [each["device"] for each in listed] == ["/dev/vdc"]
 
 
+def test_of_another_projects_volume_nothing_is_told_not_even_that_it_is_attached(
+    api: Api, server: Instance, conductor: dict[str, Any]
+) -> None:
+    map_one(make_server(project_id="other"))
+    conductor["error"] = exceptions.VolumeNotFound(volume_id=VOLUME)
+    assert attach(api, server).status_code == 404
+
+
 def test_the_first_free_name_is_taken(api: Api, server: Instance, conductor: dict[str, Any]) -> None:
     conductor["disks"] = ["vda", "vdb"]
     map_one(server, OTHER, device_name="/dev/vdc")

@@ -141,6 +141,17 @@ def test_rules_that_make_no_sense_are_refused(run: Manage, words: tuple[str, ...
     assert code == 1 and why in error.replace("is not a range", "no range")
 
 
+def test_a_volume_is_made_for_a_project_and_given_to_another(run: Manage, tmp_path: pathlib.Path) -> None:
+    with (tmp_path / "nbm.conf").open("a") as config:
+        config.write(f"[embedded_volume]\ndirectory = {tmp_path}/volumes\n")
+    for words in (("--name", "mine", "--project", "demo"), ("--name", "nobodys")):
+        assert run("volume", "create", "--size-gib", "1", *words)[0] == 0
+    assert run("volume", "set", "--project", "other", "mine")[0] == 0
+    listed = {one["name"]: one["project_id"] for one in json.loads(run("volume", "list", "--json")[1])}
+    assert listed == {"mine": "other", "nobodys": ""}
+    assert run("volume", "set", "--project", "other", "none")[0] == 1
+
+
 def test_host_preflight_names_what_is_wrong_and_ends_with_1(run: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
     from nova_blockmigrate.cmd.hostcheck import layouts, probing
     from nova_blockmigrate.cmd.hostcheck.judging import HostFacts

@@ -16,10 +16,10 @@ from oslo_config import cfg
 
 from nova_blockmigrate import conf as configuration
 from nova_blockmigrate.conductor.volumes import ServerVolumes
-from nova_blockmigrate.context import service_context
+from nova_blockmigrate.context import RequestContext, service_context
 from nova_blockmigrate.db import models, schema, session
 from nova_blockmigrate.db.queries import actions, instances, migrations, volumes
-from nova_blockmigrate.exceptions import VolumeBackendError
+from nova_blockmigrate.exceptions import VolumeBackendError, VolumeNotFound
 from nova_blockmigrate.objects import StepReport, StepState
 from nova_blockmigrate.volume.api import Volume
 from nova_blockmigrate.volume.fake import FakeBackend, FakeVolumes
@@ -106,7 +106,7 @@ def world(tmp_path: pathlib.Path) -> Iterator[World]:
     conf.set_override("host_timeout", 1.0, group="conductor")
     session.register(conf)
     schema.sync(conf)
-    computes, storage = FakeComputes(), FakeVolumes({VOLUME: Volume(VOLUME, "data", 1)})
+    computes, storage = FakeComputes(), FakeVolumes({VOLUME: Volume(VOLUME, "data", 1, project_id="p")})
     with session.writer() as db:
         server = instances.create(
             db, uuid=SERVER, project_id="p", user_id="u", display_name="vm", hostname="vm", vm_state="active", host="compute1",
@@ -295,6 +295,51 @@ def test_problems_are_told_for_the_checks(attached: World) -> None:
     with session.writer() as db:
         volumes.update(db, volumes.find(db, VOLUME).id, state="detaching")  # type: ignore[union-attr]
     assert attached.under_test.problems(attached.server()) == (f"volume {VOLUME} is detaching",)
+
+
+def request_of(project: str, is_admin: bool = False) -> RequestContext:
+    return RequestContext(project_id=project, is_admin=is_admin, request_id=REQUEST, overwrite=False)
+
+
+def give_to(world: World, project: str) -> None:
+    """The volume becomes another project's, or with "" nobody's."""
+    world.storage.volumes[VOLUME] = dataclasses.replace(world.storage.volumes[VOLUME], project_id=project)
+
+
+@pytest.mark.parametrize("owner", ["other", ""])
+def test_a_volume_of_another_project_does_not_exist(world: World, owner: str) -> None:
+    give_to(world, owner)
+    with pytest.raises(VolumeNotFound):
+        world.under_test.look(request_of("p"), SERVER, VOLUME)
+    with pytest.raises(VolumeNotFound):
+        world.under_test.find(request_of("p"), VOLUME, "p")
+
+
+def test_a_volume_that_changed_hands_meanwhile_is_not_attached(world: World) -> None:
+    give_to(world, "other")
+    world.under_test.attach(request_of("p"), SERVER, world.mapping().id)  # type: ignore[union-attr]
+    assert (world.mapping(), world.rights, world.computes.jobs, world.server().task_state) == (None, [], [], None)
+    assert "could not be found" in (world.message() or "")
+
+
+@pytest.mark.parametrize("owner", ["other", ""])
+def test_an_administrator_may_lend_one_and_it_outlives_the_server(world: World, owner: str) -> None:
+    give_to(world, owner)
+    assert world.under_test.look(request_of("q", is_admin=True), SERVER, VOLUME)["problem"] == ""
+    world.under_test.attach(request_of("q", is_admin=True), SERVER, world.mapping().id)  # type: ignore[union-attr]
+    assert world.rights == ["compute1"]
+    with session.writer() as db:  # (the server's members may say so)
+        volumes.update(db, volumes.find(db, VOLUME).id, delete_on_termination=True)  # type: ignore[union-attr]
+    world.under_test.release(world.server())
+    assert (world.mapping(), world.rights, VOLUME in world.storage.volumes) == (None, [], True)
+
+
+def test_a_volume_that_is_gone_does_not_hold_up_the_end_of_its_server(attached: World) -> None:
+    with session.writer() as db:
+        volumes.update(db, volumes.find(db, VOLUME).id, delete_on_termination=True)  # type: ignore[union-attr]
+    attached.storage.volumes.clear()
+    attached.under_test.release(attached.server())
+    assert attached.mapping() is None
 
 
 def test_looking_at_a_volume_names_the_guests_disks(world: World) -> None:

@@ -44,11 +44,12 @@ class Storage:
         self.posted: list[Any] = []
         self.trouble: Exception | None = None
         self.status = "available"
+        self.project_id: str | None = "demo"
         self.answer = Answer(200, {"attachment": {"id": "at-1", "connection_info": INFO}})
 
     def get_volume(self, id: str) -> Any:
         self._come()
-        return types.SimpleNamespace(id=id, name="data", size=1, status=self.status)
+        return types.SimpleNamespace(id=id, name="data", size=1, status=self.status, project_id=self.project_id)
 
     def post(self, path: str, json: Any, microversion: str) -> Answer:
         self._come()
@@ -149,6 +150,13 @@ def test_a_volume_says_why_it_cannot_be_had(made: tuple[CinderBackend, Storage])
     storage.trouble = openstack.exceptions.NotFoundException("no such volume")
     with pytest.raises(exceptions.VolumeNotFound):
         backend.get(VOLUME)
+
+
+def test_a_volume_says_whose_it_is(made: tuple[CinderBackend, Storage]) -> None:
+    backend, storage = made
+    assert backend.get(VOLUME).belongs_to("demo")
+    storage.project_id = None  # (Cinder's policy may hide it)
+    assert [backend.get(VOLUME).belongs_to(project) for project in ("demo", "", None)] == [False] * 3
 
 
 def test_without_credentials_the_service_does_not_start(conf: cfg.ConfigOpts) -> None:

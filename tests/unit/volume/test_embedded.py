@@ -74,6 +74,21 @@ def allowed(backend: EmbeddedBackend, volume_id: str) -> set[str]:
     return set(target.initiators) if target else set()
 
 
+def test_a_volume_has_an_owner_and_may_change_hands(backend: EmbeddedBackend) -> None:
+    volume = backend.create("data", 1, project_id="demo")
+    assert backend.get(volume.id) == volume
+    backend.give_to(volume.id, "other")
+    assert backend.get(volume.id) == dataclasses.replace(volume, project_id="other")
+    with pytest.raises(exceptions.VolumeNotFound):
+        backend.give_to("nothing", "other")
+
+
+def test_a_volume_from_before_there_were_owners_is_nobodys(backend: EmbeddedBackend, tmp_path: pathlib.Path) -> None:
+    volume = backend.create("data", 1, project_id="demo")
+    (tmp_path / "volumes" / volume.id / "volume.json").write_text('{"name": "data", "size_gib": 1}')
+    assert not backend.get(volume.id).belongs_to("demo")
+
+
 def test_a_volume_is_a_sparse_file_that_only_its_owner_reads(backend: EmbeddedBackend, tmp_path: pathlib.Path) -> None:
     volume = backend.create("data", 2)
     file = tmp_path / "volumes" / volume.id / "disk"
