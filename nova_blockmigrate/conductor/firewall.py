@@ -8,6 +8,7 @@ from typing import Any
 import oslo_messaging
 from oslo_log import log
 
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor.settings import server_of
 from nova_blockmigrate.context import RequestContext
@@ -55,6 +56,8 @@ def _tell(computes: ComputeAPI, context: RequestContext, host: str, guests: list
         computes.refresh_firewall(context, host, guests)
     except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure) as error:
         LOG.warning("%s did not take the new rules of %d guests, it will ask for them: %s", host, len(guests), error)
+    except exceptions.BlockMigrateError as error:
+        LOG.error("New rules are not in force: %s", error.message)
 
 
 def guests_of(host: str) -> list[Any]:

@@ -48,6 +48,10 @@ class Book:
         with self._lock:
             return [name for name, entry in self._all().items() if tap in entry.taps]
 
+    def in_use(self) -> set[str]:
+        with self._lock:
+            return {name for name, entry in self._all().items() if entry.taps}
+
     def save(self) -> None:
         """Put the notes on disk: before what they announce, and after what they announce is gone."""
         with self._lock:

@@ -72,6 +72,10 @@ class Bridges:
         """Whether the tap was plugged here, and not unplugged."""
         return bool(self._book.bridges_of(tap))
 
+    def in_use(self) -> set[str]:
+        """The bridges that taps need."""
+        return self._book.in_use()
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _uplink_problem(self, vif: Vif, uplink: Uplink) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from oslo_log import log
 
@@ -24,6 +24,8 @@ LOG = log.getLogger(__name__)
 SYSCTLS = "/proc/sys/net/bridge"
 _CALLS = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
 _TIMEOUT_S = 30.0
+_NOTHING_THERE = ("No such file or directory", "Protocol not supported", "Operation not supported")
+"""What nft says where there is no table, or a kernel that knows no tables."""
 
 
 class Firewall:
@@ -56,18 +58,35 @@ class Firewall:
                 self._track_bridged_packets()
             self._load("guard a guest", ruleset.base(guarding) + ruleset.guard(guarded, guarding))
 
-    def release(self, tap: str) -> None:
-        """Take a tap's rules away, after it is gone. Rules that are not there are fine.
+    def release(self, tap: str, in_use: Collection[str]) -> None:
+        """Take a tap's rules away, after it is gone, and what nothing needs any more: sets of groups, and zones of bridges but
+        for those `in_use`. What is not there is fine.
 
-        :raises NetworkError: the kernel refused.
+        :raises NetworkError: the kernel refused, or does not tell.
         """
         with self._lock:
-            listing = self._listing()
-            if f"from_{tap}" not in listing:
-                return
+            self._forget([tap])
+            for family in ("bridge", "inet"):
+                for bridge, zone in ruleset.zones_in(self._list("map", family, "zones")).items():
+                    if bridge not in in_use:
+                        self._load(f"end the zone of {bridge}", ruleset.forget_zone(family, bridge, zone))
+
+    def leave(self, vifs: Iterable[Vif]) -> None:
+        """Take away the rules of interfaces whose port security is off now. What is not there is fine.
+
+        :raises NetworkError: see `release`.
+        """
+        if taps := [vif.tap for vif in vifs if not vif.port_security]:
+            with self._lock:
+                self._forget(taps)
+
+    def _forget(self, taps: Sequence[str]) -> None:
+        listing = self._list("table", "bridge")
+        there = [tap for tap in taps if f"from_{tap}" in listing]
+        for tap in there:
             self._load(f"release {tap}", ruleset.release(tap))
-            for name in ruleset.group_sets_in(listing):
-                self._run(["-f", "-"], ruleset.forget_set(name))  # (refused while another guest's rule names it)
+        for name in ruleset.group_sets_in(listing) if there else ():
+            self._run(["-f", "-"], ruleset.forget_set(name))  # (refused while another guest's rule names it)
 
     # --- what the kernel can do -------------------------------------------------------------------------------------
 
@@ -113,11 +132,20 @@ class Firewall:
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
-    def _listing(self) -> str:
-        """Our table without the members of its sets and maps; empty when there is none."""
+    def _list(self, kind: str, family: str, name: str = "") -> str:
+        """Our table without the members of its sets and maps, or one of its maps with them; empty when it is not there.
+
+        :raises NetworkError: it is not known what is there: rules that are must not be forgotten.
+        """
         if shutil.which("nft") is None:
             return ""
-        return self._run(["--terse", "list", "table", "bridge", ruleset.TABLE], "").stdout.decode()
+        terse = ["--terse"] if kind == "table" else []
+        answer = self._run([*terse, "list", kind, family, ruleset.TABLE, *([name] if name else [])], "")
+        if answer.returncode == 0:
+            return answer.stdout.decode()
+        if any(sign in answer.stderr for sign in _NOTHING_THERE):
+            return ""
+        raise NetworkError(host=self._settings.host, action="list the rules of guests", reason=_complaint(answer))
 
     def _load(self, action: str, text: str) -> None:
         answer = self._run(["-f", "-"], text)
@@ -126,7 +154,10 @@ class Firewall:
             raise NetworkError(host=self._settings.host, action=action, reason=_complaint(answer))
 
     def _run(self, arguments: list[str], text: str) -> processes.Completed:
-        return processes.run(["nft", *arguments], _TIMEOUT_S, text.encode())
+        try:
+            return processes.run(["nft", *arguments], _TIMEOUT_S, text.encode())
+        except TimeoutError as error:
+            raise NetworkError(host=self._settings.host, action="change the rules of guests", reason=str(error)) from error
 
 
 def _complaint(answer: processes.Completed) -> str:

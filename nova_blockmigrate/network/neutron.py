@@ -19,7 +19,7 @@ from oslo_log import log
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.conf.neutron import GROUP
 from nova_blockmigrate.network.backend import BoundVif, NetworkBackend, Owner
-from nova_blockmigrate.network.neutron_vif import Guard, awaited, host_filters, rule_of, vif_of
+from nova_blockmigrate.network.neutron_vif import Guard, addresses_of, awaited, host_filters, rules_of, vif_of
 from nova_blockmigrate.objects import FixedIp, NetworkPort, Vif, WantedPort
 
 LOG = log.getLogger(__name__)
@@ -181,12 +181,21 @@ class Neutron(NetworkBackend):
             return Guard()
         query = {"security_group_id": groups}
         answer = self._ask("get", "/security-group-rules", f"list the rules of port {port['id']}", params=query)
-        rules = tuple(rule_of(one) for one in answer["security_group_rules"])
+        bodies = answer["security_group_rules"]
+        named = sorted({one.get("remote_address_group_id") for one in bodies} - {None})
+        addresses = {group: self._addresses_in(group) for group in named}
+        rules = tuple(dict.fromkeys(rule for one in bodies for rule in rules_of(one, addresses)))
         members = {}
         for group in sorted({rule.remote_group for rule in rules} - {""}):
             answer = self._ask("get", "/ports", f"list the members of group {group}", params={"security_groups": [group]})
-            members[group] = tuple(ip["ip_address"] for other in answer["ports"] for ip in other["fixed_ips"])
+            members[group] = tuple(address for other in answer["ports"] for address in addresses_of(other))
         return Guard(rules, members)
+
+    def _addresses_in(self, address_group: str) -> list[str]:
+        """None, of one that has gone: then the rules that name it are about nobody."""
+        action = f"show address group {address_group}"
+        answer = self._ask("get", f"/address-groups/{address_group}", action, accepted=(_NOT_FOUND,))
+        return list(answer["address_group"]["addresses"]) if answer else []
 
     def _release_quietly(self, server_uuid: str, given: Sequence[str]) -> None:
         """After a failure, which is what the user is told: what is left is found again when the server is deleted."""

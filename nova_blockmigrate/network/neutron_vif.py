@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from nova_blockmigrate.exceptions import NetworkServiceError
-from nova_blockmigrate.objects import SecurityRule, Vif
+from nova_blockmigrate.objects import AddressPair, SecurityRule, Vif
 
 BRIDGE, OVS = "bridge", "ovs"
 _NAME_LENGTH = 14
@@ -40,6 +40,7 @@ def vif_of(
         rules=guard.rules if guard else (),
         group_members=guard.group_members if guard else {},
         allowed_addresses=_more_addresses(port),
+        allowed_pairs=tuple(pair for pair in _pairs(port) if pair.mac != port["mac_address"].lower()),
     )
 
 
@@ -48,9 +49,9 @@ def host_filters(port: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
     return bool(port.get("port_security_enabled", True)) and not details.get("port_filter")
 
 
-def rule_of(body: Mapping[str, Any]) -> SecurityRule:
-    """A rule of Neutron's, as hosts know them."""
-    return SecurityRule(
+def rules_of(body: Mapping[str, Any], address_groups: Mapping[str, Sequence[str]]) -> list[SecurityRule]:
+    """A rule of Neutron's, as hosts know them: one for each address of its address group. `address_groups`: addresses by id."""
+    rule = SecurityRule(
         direction=body["direction"],
         ethertype=body["ethertype"],
         protocol=body["protocol"] or "",
@@ -59,11 +60,26 @@ def rule_of(body: Mapping[str, Any]) -> SecurityRule:
         remote_cidr=body["remote_ip_prefix"] or "",
         remote_group=body["remote_group_id"] or "",
     )
+    group = body.get("remote_address_group_id")
+    return [dataclasses.replace(rule, remote_cidr=address) for address in address_groups.get(group, ())] if group else [rule]
+
+
+def addresses_of(port: Mapping[str, Any]) -> list[str]:
+    """All that a port may send from, as a member of its security groups: its own, and its allowed address pairs."""
+    return [one["ip_address"] for one in port["fixed_ips"]] + [pair.address for pair in _pairs(port)]
 
 
 def _more_addresses(port: Mapping[str, Any]) -> tuple[str, ...]:
     others = [one["ip_address"] for one in port["fixed_ips"][1:]]
-    return tuple(others + [pair["ip_address"] for pair in port.get("allowed_address_pairs", [])])
+    return tuple(others + [pair.address for pair in _pairs(port) if pair.mac == port["mac_address"].lower()])
+
+
+def _pairs(port: Mapping[str, Any]) -> list[AddressPair]:
+    """A pair without a MAC has the port's."""
+    return [
+        AddressPair((pair.get("mac_address") or port["mac_address"]).lower(), pair["ip_address"])
+        for pair in port.get("allowed_address_pairs") or ()
+    ]
 
 
 def _bridge(port: Mapping[str, Any], vif_type: str, details: Mapping[str, Any], ovs_bridge: str) -> str:

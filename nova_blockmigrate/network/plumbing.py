@@ -7,8 +7,10 @@ one guest is named after its tap; so everything may be done twice, and undone af
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
+
+from oslo_log import log
 
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import NetworkError
@@ -18,6 +20,8 @@ from nova_blockmigrate.network.firewall import Firewall
 from nova_blockmigrate.network.osvif import OsVif
 from nova_blockmigrate.network.settings import NetworkSettings
 from nova_blockmigrate.objects import Vif, VifType
+
+LOG = log.getLogger(__name__)
 
 VIF = "vif"
 """Kind of artefact: an interface connected and guarded on this host, by the name of its tap."""
@@ -75,7 +79,7 @@ class Plumbing:
             listed.enter_context(self._lock)
             if reasons := [reason for vif in vifs if vif.vif_type is VifType.OVS and (reason := openvswitch.why_not(vif))]:
                 raise NetworkError(host=self._host, action=f"connect {vifs[0].tap}", reason="; ".join(reasons))
-            self._firewall.guard([vif for vif in vifs if vif.vif_type is VifType.BRIDGE])
+            self._guard(vifs)
             for vif in vifs:
                 if vif.vif_type is VifType.OVS:
                     self._osvif.plug(vif)
@@ -95,15 +99,40 @@ class Plumbing:
         """
         with self._lock:
             self._bridges.unplug(tap)
-            self._firewall.release(tap)
+            self._firewall.release(tap, self._bridges.in_use())
 
-    def refresh(self, vifs: Sequence[Vif]) -> None:
-        """Have the firewall say what the security groups say now, for those of the interfaces that are connected here.
+    def refresh(self, guests: Mapping[str, Sequence[Vif]]) -> None:
+        """Have the firewall say what the security groups say now, for those of the guests' interfaces that are connected here.
 
-        :raises NetworkError: the kernel refused; the rules are as they were.
+        All at once; if the kernel refuses that, one guest after the other, so that nobody has old rules because of another's.
+
+        :raises NetworkError: the kernel refused some guests' rules (their names are logged), which are as they were.
         """
         with self._lock:
-            self._firewall.guard([vif for vif in vifs if self._bridges.has(vif.tap)])
+            here = {name: [vif for vif in vifs if self._bridges.has(vif.tap)] for name, vifs in guests.items()}
+            try:
+                self._guard([vif for vifs in here.values() for vif in vifs])
+            except NetworkError:
+                if len(here) < 2:
+                    raise
+                self._refresh_each(here)
+
+    def _refresh_each(self, guests: Mapping[str, Sequence[Vif]]) -> None:
+        failed = {}
+        for name, vifs in guests.items():
+            try:
+                self._guard(vifs)
+            except NetworkError as error:
+                LOG.error("[server %s] its rules stay as they were: %s", name, error)
+                failed[name] = error
+        if failed:
+            reason = str(next(iter(failed.values())))
+            raise NetworkError(host=self._host, action=f"refresh the rules of {', '.join(failed)}", reason=reason)
+
+    def _guard(self, vifs: Sequence[Vif]) -> None:
+        bridged = [vif for vif in vifs if vif.vif_type is VifType.BRIDGE]
+        self._firewall.guard(bridged)
+        self._firewall.leave(bridged)
 
     def announce(self, vifs: Iterable[Vif]) -> None:
         """Tell the network that the guest's addresses are here now."""

@@ -13,13 +13,20 @@ import enum
 import ipaddress
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from nova_blockmigrate.objects import SecurityRule, SegmentKind, Vif
 
 TABLE = "blockmigrate"
-_ICMPV6 = {"icmp", "icmpv6", "ipv6-icmp", "58"}
-_NOBODY = "no address"
+_NUMBERS = {
+    "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "egp": 8, "udp": 17, "dccp": 33, "ipv6-encap": 41, "ipv6-route": 43,
+    "ipv6-frag": 44, "rsvp": 46, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60,
+    "ospf": 89, "vrrp": 112, "pgm": 113, "sctp": 132, "udplite": 136, "hopopt": 0,
+}  # fmt: skip
+"""Protocols by the names that rules may have: Neutron's. nft does not know all of them."""
+_WITH_PORTS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite"}
+_ICMP, _ICMPV6 = 1, 58
+_ANY = ("", "any")
 _ETHERTYPES = {"IPv4": ("ip", 4), "IPv6": ("ip6", 6)}
 
 
@@ -132,7 +139,7 @@ def release(tap: str) -> str:
 
 def group_sets_in(listing: str) -> list[str]:
     """Names of the sets of groups, from nft's listing of our table."""
-    return re.findall(r"^\s*set (group[46]_\w+) ", listing, re.MULTILINE)
+    return re.findall(r"^\s*set ((?:members|group)[46]_\w+) ", listing, re.MULTILINE)  # (group: of an earlier version)
 
 
 def forget_set(name: str) -> str:
@@ -153,51 +160,68 @@ def _element(name: str, tap: str, chain: str) -> str:
 
 def leaving(vif: Vif, guarding: Guarding) -> list[str]:
     """Rules for frames from the guest: its own addresses only, and no services that belong to the network."""
-    rules = [f"ether saddr != {vif.mac} drop"]
-    rules += _own_arp(vif)
-    rules += ["ether type 0x8035 return"]  # RARP: QEMU announces the guest with it when it has moved
-    rules += _own_ipv4(vif) + _own_ipv6(vif)
+    own = _own(vif)
+    rules = [f"ether saddr != {_either(own)} drop"]
+    rules += [rule for mac in own for rule in _own_arp(mac, own)]
+    rules += ["ether type arp return", "ether type 0x8035 return"]  # RARP: QEMU announces the guest with it when it has moved
+    rules += ["ip saddr 0.0.0.0 udp sport 68 udp dport 67 return"]
+    rules += [rule for mac in own for rule in _own_ipv4(mac, own)]
+    rules += ["ether type ip udp sport 67 drop"]  # it serves no addresses to others
+    rules += _own_ipv6(own)
     rules += ["ether type != { ip, ip6 } drop", f"{guarding.known} return"]
     rules += [f"{match} return" for rule in vif.rules if rule.direction == "egress" for match in matches(rule)]
     return [*rules, "drop"]
 
 
-def _own_arp(vif: Vif) -> list[str]:
-    own = _set(["0.0.0.0", *_addresses(vif, 4)])  # noqa: S104 - probes for a duplicate come from 0.0.0.0
+_Own = Mapping[str, Sequence[str]]
+"""Addresses (or ranges) that the guest may send from, by MAC."""
+
+
+def _own(vif: Vif) -> _Own:
+    found: dict[str, list[str]] = {vif.mac: [address for address in (vif.ip_address, *vif.allowed_addresses) if address]}
+    for pair in vif.allowed_pairs:
+        found.setdefault(pair.mac, []).append(pair.address)
+    return found
+
+
+def _sender(mac: str, own: _Own) -> str:
+    """What narrows a rule to one of the guest's MACs; nothing when it has no other."""
+    return f"ether saddr {mac} " if len(own) > 1 else ""
+
+
+def _own_arp(mac: str, own: _Own) -> list[str]:
+    sender = _sender(mac, own)
+    addresses = _of_version(["0.0.0.0", *own[mac]], 4)  # noqa: S104 - probes for a duplicate come from 0.0.0.0
     return [
-        f"ether type arp arp saddr ether != {vif.mac} drop",
-        f"ether type arp arp saddr ip != {own} drop",
-        "ether type arp return",
+        f"{sender}ether type arp arp saddr ether != {mac} drop",
+        f"{sender}ether type arp arp saddr ip != {_set(addresses)} drop",
     ]
 
 
-def _own_ipv4(vif: Vif) -> list[str]:
-    addresses = _addresses(vif, 4)
-    return [
-        "ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
-        f"ip saddr != {_set(addresses)} drop" if addresses else "ether type ip drop",
-        "ether type ip udp sport 67 drop",  # it serves no addresses to others
-    ]
+def _own_ipv4(mac: str, own: _Own) -> list[str]:
+    sender, addresses = _sender(mac, own), _of_version(own[mac], 4)
+    return [f"{sender}ip saddr != {_set(addresses)} drop" if addresses else f"{sender}ether type ip drop"]
 
 
-def _own_ipv6(vif: Vif) -> list[str]:
-    addresses = [link_local(vif.mac), *_addresses(vif, 6)]
+def _own_ipv6(own: _Own) -> list[str]:
+    addresses = {mac: [link_local(mac), *_of_version(own[mac], 6)] for mac in own}
+    every = list(dict.fromkeys(address for some in addresses.values() for address in some))
     return [
         # it looks whether an address is free, and joins groups, before it has one
         "ip6 saddr :: icmpv6 type { nd-neighbor-solicit, nd-router-solicit, mld2-listener-report } return",
-        f"ip6 saddr != {_set(addresses)} drop",
+        *(f"{_sender(mac, own)}ip6 saddr != {_set(some)} drop" for mac, some in addresses.items()),
         "ether type ip6 udp sport 547 drop",
         "icmpv6 type { nd-router-advert, nd-redirect } drop",  # nor is it a router
-        *_own_advertisements(addresses),
+        *_own_advertisements(every),
         "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } return",
     ]
 
 
 def _own_advertisements(addresses: list[str]) -> list[str]:
     """Neighbour advertisements for its own addresses only: the target follows type, code, checksum and flags (64 bits)."""
-    if any("/" in address for address in addresses):
+    if any(ipaddress.ip_network(address, strict=False).prefixlen < 128 for address in addresses):
         return []
-    targets = ", ".join(f"{int(ipaddress.IPv6Address(address)):#034x}" for address in addresses)
+    targets = ", ".join(f"{int(ipaddress.IPv6Network(address).network_address):#034x}" for address in addresses)
     return [f"icmpv6 type nd-neighbor-advert @th,64,128 != {{ {targets} }} drop"]
 
 
@@ -207,7 +231,7 @@ def _own_advertisements(addresses: list[str]) -> list[str]:
 def coming(vif: Vif, guarding: Guarding) -> list[str]:
     """Rules for frames to the guest: none meant for others, then what is known or allowed."""
     rules = [
-        f"ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether daddr != {vif.mac} drop",
+        f"ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether daddr != {_either(_own(vif))} drop",
         "ether type arp accept",
         f"{guarding.known} accept",
         "ether type ip udp sport 67 udp dport 68 accept",
@@ -222,16 +246,17 @@ def coming(vif: Vif, guarding: Guarding) -> list[str]:
 
 
 def matches(rule: SecurityRule) -> list[str]:
-    """The rule's expression; none when it can match nothing (a remote range of the other kind of address)."""
-    remote = _remote(rule)
-    if remote == _NOBODY:
+    """The rule's expression; none when it can match nothing, or says what is not understood: never is more let through than was
+    written."""
+    remote, protocol = _remote(rule), _protocol(rule)
+    if remote is None or protocol is None:
         return []
-    family, version = _ETHERTYPES[rule.ethertype]
-    words = [f"ether type {family}", remote, *_protocol(rule, version)]
-    return [" ".join(word for word in words if word)]
+    family, _ = _ETHERTYPES[rule.ethertype]
+    return [" ".join(word for word in (f"ether type {family}", remote, protocol) if word)]
 
 
-def _remote(rule: SecurityRule) -> str:
+def _remote(rule: SecurityRule) -> str | None:
+    """Whom it is about; None: nobody, as the range is one of the other kind of address."""
     family, version = _ETHERTYPES[rule.ethertype]
     side = "saddr" if rule.direction == "ingress" else "daddr"
     if rule.remote_group:
@@ -240,37 +265,55 @@ def _remote(rule: SecurityRule) -> str:
         return ""
     network = ipaddress.ip_network(rule.remote_cidr, strict=False)
     if network.version != version:
-        return _NOBODY
+        return None
     return f"{family} {side} {network}" if network.prefixlen else ""
 
 
-def _protocol(rule: SecurityRule, version: int) -> list[str]:
-    if not rule.protocol:
-        return []
-    if rule.protocol in _ICMPV6 and version == 6:
-        return _icmp("icmpv6", "ipv6-icmp", rule)
-    if rule.protocol == "icmp":
+def _protocol(rule: SecurityRule) -> str | None:
+    """What it is about; None: nothing, as the protocol is unknown, or has no such thing as the ports that the rule names."""
+    if rule.protocol.lower() in _ANY:
+        return "" if _all_ports(rule) else None
+    number = _number(rule)
+    if number is None:
+        return None
+    if number == _ICMP and rule.ethertype == "IPv4":
         return _icmp("icmp", "icmp", rule)
-    if rule.protocol in ("tcp", "udp", "sctp", "dccp"):
+    if number == _ICMPV6 and rule.ethertype == "IPv6":
+        return _icmp("icmpv6", "ipv6-icmp", rule)
+    name = _WITH_PORTS.get(number)
+    if not _all_ports(rule):
         ports = _ports(rule)
-        return [f"{rule.protocol} dport {ports}"] if ports else [f"meta l4proto {rule.protocol}"]
-    return [f"meta l4proto {rule.protocol}"]
+        return f"{name} dport {ports}" if name and ports else None
+    return f"meta l4proto {name or number}"
 
 
-def _icmp(name: str, protocol: str, rule: SecurityRule) -> list[str]:
+def _number(rule: SecurityRule) -> int | None:
+    """The protocol's number, however it is written; "icmp" means that of the rule's kind of address."""
+    protocol = rule.protocol.lower()
+    if protocol == "icmp" and rule.ethertype == "IPv6":
+        return _ICMPV6
+    return int(protocol) if protocol.isdecimal() else _NUMBERS.get(protocol)
+
+
+def _icmp(name: str, protocol: str, rule: SecurityRule) -> str:
     words = [f"meta l4proto {protocol}"]
     if rule.port_min is not None:
         words.append(f"{name} type {rule.port_min}")
     if rule.port_max is not None:
         words.append(f"{name} code {rule.port_max}")
-    return words
+    return " ".join(words)
+
+
+def _all_ports(rule: SecurityRule) -> bool:
+    return rule.port_min is None and rule.port_max is None
 
 
 def _ports(rule: SecurityRule) -> str:
-    if rule.port_min is None:
+    first = rule.port_min if rule.port_min is not None else 0
+    last = rule.port_max if rule.port_max is not None else first
+    if first > last:
         return ""
-    last = rule.port_max if rule.port_max is not None else rule.port_min
-    return str(rule.port_min) if rule.port_min == last else f"{rule.port_min}-{last}"
+    return str(first) if first == last else f"{first}-{last}"
 
 
 # --- groups -------------------------------------------------------------------------------------------------------------
@@ -289,14 +332,14 @@ def _group_sets(vifs: Iterable[Vif]) -> Iterator[str]:
     for group, members in sorted(groups_of(vifs).items()):
         for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
             name = _set_name(group, version)
-            yield f"add set bridge {TABLE} {name} {{ type {kind}; }}"
+            yield f"add set bridge {TABLE} {name} {{ type {kind}; flags interval; }}"
             yield f"flush set bridge {TABLE} {name}"
-            if own := [address for address in members if ipaddress.ip_address(address).version == version]:
+            if own := _of_version(members, version):
                 yield f"add element bridge {TABLE} {name} {_set(own)}"
 
 
 def _set_name(group: str, version: int) -> str:
-    return f"group{version}_{group.replace('-', '')}"
+    return f"members{version}_{group.replace('-', '')}"
 
 
 # --- zones --------------------------------------------------------------------------------------------------------------
@@ -320,6 +363,16 @@ def _zone(vif: Vif, guarding: Guarding) -> str:
     return f'add element {family} {TABLE} zones {{ "{vif.bridge}" : {zone_of(vif)} }}'
 
 
+def zones_in(listing: str) -> dict[str, int]:
+    """Zones by bridge, from nft's listing of our map."""
+    return {bridge: int(zone, 0) for bridge, zone in re.findall(r'"([^"]+)" : (\w+)', listing)}
+
+
+def forget_zone(family: str, bridge: str, zone: int) -> str:
+    """The transaction that ends the zone of a bridge."""
+    return _text([f'delete element {family} {TABLE} zones {{ "{bridge}" : {zone} }}'])
+
+
 # --- words --------------------------------------------------------------------------------------------------------------
 
 
@@ -331,13 +384,23 @@ def link_local(mac: str) -> str:
     return str(ipaddress.IPv6Address(eui))
 
 
-def _addresses(vif: Vif, version: int) -> list[str]:
-    every = [address for address in (vif.ip_address, *vif.allowed_addresses) if address]
-    return [address for address in every if ipaddress.ip_network(address, strict=False).version == version]
+def _of_version(addresses: Iterable[str], version: int) -> list[str]:
+    """Those of one kind, no two of which overlap: nft refuses such."""
+    networks = [ipaddress.ip_network(address, strict=False) for address in addresses]
+    merged: list[ipaddress.IPv4Network] | list[ipaddress.IPv6Network]
+    if version == 4:
+        merged = list(ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv4Network)))
+    else:
+        merged = list(ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv6Network)))
+    return [str(one.network_address if one.prefixlen == one.max_prefixlen else one) for one in merged]
 
 
 def _set(items: Iterable[str]) -> str:
     return "{ " + ", ".join(dict.fromkeys(items)) + " }"
+
+
+def _either(items: Collection[str]) -> str:
+    return _set(items) if len(items) > 1 else next(iter(items))
 
 
 def _text(lines: Iterable[str]) -> str:

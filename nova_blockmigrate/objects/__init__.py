@@ -16,7 +16,17 @@ from nova_blockmigrate.objects.migration import (
     TransferProgress,
     Verdict,
 )
-from nova_blockmigrate.objects.network import FixedIp, NetworkPort, SecurityRule, Segment, SegmentKind, Vif, VifType, WantedPort
+from nova_blockmigrate.objects.network import (
+    AddressPair,
+    FixedIp,
+    NetworkPort,
+    SecurityRule,
+    Segment,
+    SegmentKind,
+    Vif,
+    VifType,
+    WantedPort,
+)
 from nova_blockmigrate.objects.primitives import from_primitive, to_primitive
 from nova_blockmigrate.objects.reports import CheckResult, Finding, StepReport, StepState
 from nova_blockmigrate.objects.server import ROOT_DEVICE, ImageRef, Server, VolumeConnection
@@ -33,6 +43,7 @@ from nova_blockmigrate.objects.states import (
 __all__ = [
     "IN_PROGRESS_STATUSES",
     "ROOT_DEVICE",
+    "AddressPair",
     "Artefact",
     "CheckResult",
     "Copy",

@@ -41,7 +41,7 @@ class SecurityRule:
     ethertype: str = "IPv4"
     """"IPv4" or "IPv6"."""
     protocol: str = ""
-    """"tcp", "udp", "icmp", "icmpv6", the number of another; empty: any."""
+    """"tcp", "udp", "icmp", "icmpv6", the name or number of another; empty: any."""
     port_min: int | None = None
     """First port; of ICMP the type. None: all."""
     port_max: int | None = None
@@ -50,6 +50,14 @@ class SecurityRule:
     """Whom it is about, by address; empty, without a group: everybody."""
     remote_group: str = ""
     """Id of a security group whose members it is about."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AddressPair:
+    """Another MAC that a guest may use, with the address (or range) that it may send from by it: that of a virtual router."""
+
+    mac: str
+    address: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +80,8 @@ class Vif:
     group_members: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """Addresses of the members of each group that a rule names."""
     allowed_addresses: tuple[str, ...] = ()
-    """More addresses (or ranges) that the guest may send from."""
+    """More addresses (or ranges) that the guest may send from, with its own MAC."""
+    allowed_pairs: tuple[AddressPair, ...] = ()
     is_bound: bool = True
     """False where a network service has not yet said what it is plugged into: only a binding says that of a host."""
 

@@ -30,7 +30,7 @@ def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan) -> TransferPr
     :raises GuestNotFound: libvirt does not have it.
     """
     plumbing.announce(plan.server.vifs)
-    plumbing.refresh(plan.server.vifs)  # groups may have changed while it was on its way
+    plumbing.refresh({plan.server.uuid: plan.server.vifs})  # groups may have changed while it was on its way
     domain = host.domain(plan.server.uuid, plan.server.domain_name)
     with host.errors("see that the guest is persistent"):
         if not domain.isPersistent():

@@ -187,7 +187,7 @@ class LibvirtDriver(ComputeDriver):
             return b""
 
     def refresh_firewall(self, servers: list[Server]) -> None:
-        self.plumbing.refresh([vif for server in servers for vif in server.vifs])
+        self.plumbing.refresh({server.uuid: server.vifs for server in servers})
 
     def read_connections(self, server: Server) -> list[str]:
         return self.plumbing.connections(server.vifs)

@@ -12,6 +12,7 @@ import pytest
 from oslo_config import cfg
 
 from nova_blockmigrate import conf as configuration
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.conductor import firewall
 from nova_blockmigrate.context import service_context
 from nova_blockmigrate.db import models, schema, session
@@ -20,15 +21,18 @@ from nova_blockmigrate.objects import Server, from_primitive
 
 
 class Computes:
-    """Takes notes; hosts in `silent` do not answer."""
+    """Takes notes; hosts in `silent` do not answer, and that of `refusing` cannot do it."""
 
-    def __init__(self, *silent: str) -> None:
+    def __init__(self, *silent: str, refusing: str = "") -> None:
         self.silent = silent
+        self.refusing = refusing
         self.told: dict[str, list[Server]] = {}
 
     def refresh_firewall(self, context: Any, host: str, servers: list[Any]) -> None:
         if host in self.silent:
             raise oslo_messaging.MessagingTimeout("silent")
+        if host == self.refusing:
+            raise exceptions.NetworkError(host=host, action="guard a guest", reason="syntax error")
         self.told[host] = [from_primitive(Server, server) for server in servers]
 
 
@@ -79,6 +83,12 @@ def test_members_and_those_who_let_them_in_are_told(groups: dict[str, str]) -> N
 
 def test_a_silent_host_hides_no_other(groups: dict[str, str]) -> None:
     computes = Computes("compute1")
+    firewall.refresh(computes, service_context(), [groups["web"]])  # type: ignore[arg-type]
+    assert sorted(computes.told) == ["compute2"]
+
+
+def test_a_host_whose_kernel_refuses_hides_no_other(groups: dict[str, str]) -> None:
+    computes = Computes(refusing="compute1")
     firewall.refresh(computes, service_context(), [groups["web"]])  # type: ignore[arg-type]
     assert sorted(computes.told) == ["compute2"]
 

@@ -45,6 +45,7 @@ class FakeNeutron:
         self.ports: dict[str, Body] = {}
         self.bindings: dict[str, dict[str, Body]] = {}
         self.rules: list[Body] = []
+        self.address_groups: dict[str, list[str]] = {}
         self.asked: list[str] = []
         self.error: Exception | None = None
         """Raised at the next request, as when nobody answers."""
@@ -63,6 +64,7 @@ class FakeNeutron:
         (r"GET /networks/([^/]+)", "_network"),
         (r"GET /rbac-policies", "_list_policies"),
         (r"GET /security-group-rules", "_list_rules"),
+        (r"GET /address-groups/([^/]+)", "_address_group"),
         (r"GET /ports", "_list"),
         (r"POST /ports", "_create"),
         (r"GET /ports/([^/]+)", "_show"),
@@ -103,6 +105,11 @@ class FakeNeutron:
     def _list_rules(self, body: Body, query: Body) -> Answer:
         found = [rule for rule in self.rules if rule["security_group_id"] in query["security_group_id"]]
         return Answer(200, {"security_group_rules": found})
+
+    def _address_group(self, id: str, body: Body, query: Body) -> Answer:
+        if id not in self.address_groups:
+            return _error(404, "AddressGroupNotFound", f"Address group {id} could not be found.")
+        return Answer(200, {"address_group": {"id": id, "addresses": self.address_groups[id]}})
 
     def _list(self, body: Body, query: Body) -> Answer:
         ports = list(self.ports.values())

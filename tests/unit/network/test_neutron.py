@@ -13,7 +13,7 @@ from nova_blockmigrate import exceptions
 from nova_blockmigrate.network import backend, neutron
 from nova_blockmigrate.network.backend import Owner
 from nova_blockmigrate.network.neutron import Neutron
-from nova_blockmigrate.objects import NetworkPort, SecurityRule, Vif, WantedPort
+from nova_blockmigrate.objects import AddressPair, NetworkPort, SecurityRule, Vif, WantedPort
 from tests.unit.network.fake_neutron import NETWORK, SERVICE_PROJECT, FakeNeutron
 
 SERVER = "6e783272-31b5-4fdc-8828-2b8892daab39"
@@ -145,7 +145,9 @@ def test_a_port_that_is_bound_nowhere_for_a_moment_is_shown_with_its_last_interf
 
 
 def rule(**values: object) -> dict[str, object]:
-    empty = dict.fromkeys(("protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id"))
+    empty = dict.fromkeys(
+        ("protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id", "remote_address_group_id")
+    )
     return {"security_group_id": "web", "direction": "ingress", "ethertype": "IPv4"} | empty | values
 
 
@@ -165,6 +167,30 @@ def test_a_host_guards_what_no_agent_filters(client: Neutron, service: FakeNeutr
         SecurityRule("ingress", remote_group="friends"),
     )
     assert vif.group_members == {"friends": ("192.0.2.99",)}
+
+
+def test_a_rule_about_an_address_group_is_about_its_addresses(client: Neutron, service: FakeNeutron) -> None:
+    service.address_groups = {"offices": ["192.0.2.0/25", "198.51.100.7/32"]}
+    service.rules = [rule(protocol="tcp", remote_address_group_id="offices"), rule(remote_address_group_id="gone")]
+    wanted = service.add_port(security_groups=["web"], port_security_enabled=True)
+
+    assert one(client, WantedPort(port_id=wanted)).vif.rules == (
+        SecurityRule("ingress", protocol="tcp", remote_cidr="192.0.2.0/25"),
+        SecurityRule("ingress", protocol="tcp", remote_cidr="198.51.100.7/32"),
+    )
+
+
+def test_allowed_address_pairs_belong_to_the_guest_and_to_its_groups(client: Neutron, service: FakeNeutron) -> None:
+    router = "00:00:5e:00:01:01"
+    pairs = [{"mac_address": router, "ip_address": "192.0.2.200"}, {"ip_address": "192.0.2.0/28"}]
+    service.rules = [rule(remote_group_id="web")]
+    wanted = service.add_port(security_groups=["web"], port_security_enabled=True, allowed_address_pairs=pairs)
+
+    vif = one(client, WantedPort(port_id=wanted)).vif
+
+    assert vif.allowed_pairs == (AddressPair(router, "192.0.2.200"),)
+    assert vif.allowed_addresses == ("192.0.2.0/28",)
+    assert vif.group_members["web"] == (vif.ip_address, "192.0.2.200", "192.0.2.0/28")
 
 
 def test_a_host_does_not_guard_what_neutrons_agent_filters(
