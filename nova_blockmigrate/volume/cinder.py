@@ -67,6 +67,8 @@ class CinderBackend(VolumeBackend):
             except self._not_found as error:
                 raise exceptions.VolumeNotFound(volume_id=volume_id) from error
         problem = "" if found.status in _FREE else f"its status is {found.status}"
+        if found.is_encrypted:
+            problem = "it is encrypted, and its key would not reach QEMU: use a volume of a type without encryption"
         return Volume(found.id, found.name or "", found.size, problem, found.project_id or "")
 
     def create_attachment(self, volume_id: str, server_uuid: str, connector: Connector, others: Collection[str]) -> Attachment:

@@ -32,13 +32,20 @@ ASK_AGAIN_S = 5.0
 def disk_xml(connection: VolumeConnection, initiator: str) -> str:
     """The disk that a volume is in a guest.
 
-    :raises StorageError: QEMU cannot reach such a volume by itself.
+    :raises StorageError: QEMU cannot reach such a volume by itself, or could not read what it holds.
     """
+    if connection.data.get("encrypted"):
+        raise StorageError(
+            host=connection.host,
+            action=f"use volume {connection.volume_id}",
+            reason="it is encrypted, and the guest would get it as it lies there, without its key",
+        )
     disk = E.disk(
         E.driver(name="qemu", type="raw", cache="none", discard="unmap"),
         _source(connection, initiator),
         E.target(dev=connection.target_dev, bus="virtio"),
         E.serial(connection.volume_id),
+        *([E.readonly()] if connection.data.get("access_mode") == "ro" else []),
         type="network",
         device="disk",
     )

@@ -54,6 +54,20 @@ def test_what_qemu_cannot_reach_is_refused(change: dict[str, object]) -> None:
         volumes.disk_xml(dataclasses.replace(HERE, **change), "iqn.x:compute1")  # type: ignore[arg-type]
 
 
+def test_an_encrypted_volume_is_not_given_as_ciphertext() -> None:
+    with pytest.raises(StorageError, match="encrypted"):
+        volumes.disk_xml(dataclasses.replace(HERE, data={**DATA, "encrypted": True}), "iqn.x:compute1")
+
+
+@pytest.mark.parametrize("mode, expected", [("ro", True), ("rw", False), (None, False)])
+def test_what_may_only_be_read_stays_so_on_another_host(mode: str | None, expected: bool) -> None:
+    disk = volumes.disk_xml(dataclasses.replace(HERE, data={**DATA, "access_mode": mode}), "iqn.x:compute1")
+    # (while two hosts have it, Cinder says of the second one "rw")
+    there = dataclasses.replace(THERE, data={**THERE.data, "access_mode": "rw"})
+    moved = volumes.with_volumes(f"<domain><devices>{disk}</devices></domain>", [there], "iqn.x:compute2")
+    assert ("<readonly/>" in disk, "<readonly/>" in moved) == (expected, expected)
+
+
 def test_a_password_is_a_secret_of_the_host_and_not_in_the_xml() -> None:
     data = {**DATA, "auth_username": "joe", "auth_password": "hunter2"}
     here, there = dataclasses.replace(HERE, data=data), dataclasses.replace(THERE, data=data)

@@ -45,11 +45,13 @@ class Storage:
         self.trouble: Exception | None = None
         self.status = "available"
         self.project_id: str | None = "demo"
+        self.is_encrypted = False
         self.answer = Answer(200, {"attachment": {"id": "at-1", "connection_info": INFO}})
 
     def get_volume(self, id: str) -> Any:
         self._come()
-        return types.SimpleNamespace(id=id, name="data", size=1, status=self.status, project_id=self.project_id)
+        return types.SimpleNamespace(id=id, name="data", size=1, status=self.status, project_id=self.project_id,
+                                     is_encrypted=self.is_encrypted)  # fmt: skip
 
     def post(self, path: str, json: Any, microversion: str) -> Answer:
         self._come()
@@ -150,6 +152,12 @@ def test_a_volume_says_why_it_cannot_be_had(made: tuple[CinderBackend, Storage])
     storage.trouble = openstack.exceptions.NotFoundException("no such volume")
     with pytest.raises(exceptions.VolumeNotFound):
         backend.get(VOLUME)
+
+
+def test_an_encrypted_volume_cannot_be_had(made: tuple[CinderBackend, Storage]) -> None:
+    backend, storage = made
+    storage.is_encrypted = True
+    assert "encrypted" in backend.get(VOLUME).problem
 
 
 def test_a_volume_says_whose_it_is(made: tuple[CinderBackend, Storage]) -> None:
