@@ -16,6 +16,7 @@ from oslo_log import log
 
 from nova_blockmigrate import breakpoints, concurrency, exceptions
 from nova_blockmigrate.compute import checks, claims
+from nova_blockmigrate.compute.conductors import Conductors
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.ports import BelongingsOnly, Ports
 from nova_blockmigrate.compute.preparations import Preparation, Preparations
@@ -79,7 +80,7 @@ class MigrationJobs:
         self._controls: dict[str, TransferControl] = {}
         self._claiming = threading.Lock()
         self._preparations = Preparations()
-        self.watcher = ArrivalWatcher(driver, records)
+        self.watcher = ArrivalWatcher(driver, records, Conductors(conf, host).say_it_goes_on)
 
     def run(self, context: RequestContext, job: str, plan: MigrationPlan, arguments: Primitive) -> Any:
         """Do `job`; its result as a primitive."""
@@ -147,17 +148,32 @@ class MigrationJobs:
         LOG.info("%s destination is ready, %d bytes of base images brought", plan.label, prepared.bytes_fetched)
         return to_primitive(places.in_answer(prepared))  # type: ignore[no-any-return]
 
-    def release_destination(self, context: RequestContext, plan: MigrationPlan) -> None:
-        """Undo `prepare_destination`, exactly what the ledger lists. One that still runs here is called off first."""
+    def release_destination(self, context: RequestContext, plan: MigrationPlan, home: str | None = None) -> None:
+        """Undo `prepare_destination`, exactly what the ledger lists. One that still runs here is called off first.
+
+        `home`: the host that has the server, once the migration is over without its having come; "" when it was deleted.
+        :raises exceptions.UnsafeRemoval: the guest runs here, or may have no other copy, or comes again.
+        """
         with self._preparations.of(plan.migration_uuid).ended():
             record = self._records.get(plan.migration_uuid)
-            if record is not None:
+            if record is not None and home == self._host:  # another migration brought it: what there is of it is in use
+                self._records.settle(plan)
+            elif record is not None:
+                self._refuse_if_it_comes_again(plan)
                 here, belongings = self._ports.prepared(plan, record), BelongingsOnly(record)
-                _tell(plan, concurrency.run_native(self._driver.rollback_live_migration_at_destination, here, belongings))
+                undo, stayed = self._driver.rollback_live_migration_at_destination, home is not None
+                _tell(plan, concurrency.run_native(undo, here, belongings, stayed))
                 self._ports.release(plan, record)
                 self._records.close(plan.migration_uuid)
                 LOG.info("%s destination released", plan.label)
         self._preparations.forget(plan.migration_uuid)
+
+    def _refuse_if_it_comes_again(self, plan: MigrationPlan) -> None:
+        """What an earlier migration left must not be cleared by taking the guest from a later one."""
+        for other in self._records.plans(DESTINATION):
+            if other.server.uuid == plan.server.uuid and other.migration_id > plan.migration_id:
+                reason = f"migration {other.migration_id} brings it here"
+                raise exceptions.UnsafeRemoval(name=plan.label, host=self._host, reason=reason)
 
     def complete_arrival(self, context: RequestContext, plan: MigrationPlan, source_is_dead: bool) -> Primitive:
         """The source's compute service is silent: a TransferOutcome, UNDECIDED unless the guest is here.

@@ -101,19 +101,23 @@ class Reporter:
             return
         plan = from_primitive(MigrationPlan, record.kept("plan"))
         role, arguments = record.kept("role"), record.kept("arguments") or {}
-        job, arguments = leftover_job(role, status, arguments, home)
+        job, arguments = leftover_job(role, status, arguments, home, self._host)
         LOG.info("%s ended as %s while this host was away: %s", plan.label, status, job)
         work = functools.partial(self._migrations.run, context, job, plan, arguments)
         self._jobs.run((migration_uuid, job), work, wait_s=0)
 
 
-def leftover_job(role: str, status: MigrationStatus, arguments: dict[str, Any], home: str | None) -> tuple[str, dict[str, Any]]:
-    """Which job clears what a migration that is over left on a host, and the job's arguments (pure).
+def leftover_job(
+    role: str, status: MigrationStatus, arguments: dict[str, Any], home: str | None, host: str
+) -> tuple[str, dict[str, Any]]:
+    """Which job clears what a migration that is over left on `host`, and the job's arguments (pure).
 
     `home`: the host that has the server now, which may have moved on since; "" when it was deleted, None when that is not known.
+    A migration that failed with this destination may have completed with another.
     """
     if role == DESTINATION:
-        return ("finish_destination" if status is MigrationStatus.COMPLETED else "release_destination"), {}
+        came = status is MigrationStatus.COMPLETED and home in (host, None)
+        return ("finish_destination", {}) if came else ("release_destination", {"home": home})
     if status is MigrationStatus.COMPLETED and "guest" in arguments:
         return "clean_source", {"guest": arguments["guest"], "home": home}
     return "release_source", {}

@@ -2,12 +2,14 @@
 
 A guest whose copy here is complete stands still until somebody lets it run, which is the business of the source's compute
 service and takes milliseconds. One that stands for seconds was left: the driver looks at both hosts, and lets it run here on
-libvirt's proof that it will never run there.
+libvirt's proof that it will never run there, if the migration is under way still.
 """
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 
 from oslo_log import log
 
@@ -25,8 +27,9 @@ HANDOVER_LIMIT_S = 3.0
 
 
 class ArrivalWatcher:
-    def __init__(self, driver: ComputeDriver, records: Records) -> None:
-        self._driver, self._records = driver, records
+    def __init__(self, driver: ComputeDriver, records: Records, goes_on: Callable[[MigrationPlan], bool]) -> None:
+        """`goes_on`: who records migrations says that this one is under way; also false when nobody answers."""
+        self._driver, self._records, self._goes_on = driver, records, goes_on
         self._standing_since: dict[str, float] = {}
         self._said: dict[str, str] = {}
 
@@ -45,8 +48,9 @@ class ArrivalWatcher:
         """Let the guest run here, on proof; or say what is known."""
         guest = from_primitive(GuestDescription, record.kept(GUEST))
         was_paused = guest.power_state is PowerState.PAUSED
-        outcome: TransferOutcome = concurrency.run_native(self._driver.complete_arrival, plan, was_paused, source_is_dead)
-        return outcome
+        call = concurrency.NativeCall()
+        goes_on = call.callback(functools.partial(self._goes_on, plan))
+        return call.run(self._driver.complete_arrival, plan, was_paused, source_is_dead, goes_on)
 
     def _is_left(self, plan: MigrationPlan, record: HostRecord) -> bool:
         seen = concurrency.run_native(self._driver.observe, plan.server.uuid, record)

@@ -101,6 +101,12 @@ class ConductorManager:
         """Rules or members of security groups have changed: tell the hosts of the guests that they guard, and of these servers."""
         concurrency.spawn("refresh", firewall.refresh, self._computes, context, group_ids, server_uuids)
 
+    @session.retried
+    def is_under_way(self, context: RequestContext, migration_uuid: str, host: str) -> bool:
+        """Whether a migration to `host` is not over and does not go back: only then may that let a copy run which it finds left."""
+        with session.reader() as db:
+            return migrations.is_under_way(db, migration_uuid, host)
+
     # --- volumes ----------------------------------------------------------------------------------------------------
 
     def look_at_volume(self, context: RequestContext, server_uuid: str, volume_id: str) -> dict[str, Any]:

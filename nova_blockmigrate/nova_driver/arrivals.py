@@ -39,8 +39,8 @@ RECONCILE_EVERY_S = 30.0
 
 EndOf = Callable[[MigrationPlan], str | None]
 """How a migration ended, as Nova's database says: "arrived" when the server is here, "gone" when it is not and nothing of it is
-under way, "deleted" when there is no such server any more; None while it is not over, or nobody answers."""
-ARRIVED, GONE, DELETED = "arrived", "gone", "deleted"
+under way, "deleted" when there is no such server any more, "under way" while it is not over; None when nobody answers."""
+ARRIVED, GONE, DELETED, UNDER_WAY = "arrived", "gone", "deleted", "under way"
 LANDED = "landed"
 
 
@@ -49,8 +49,9 @@ class Arrivals:
 
     def __init__(self, host: Host, records: Records) -> None:
         self._host, self._records = host, records
-        self._watcher = ArrivalWatcher(self, records)  # type: ignore[arg-type]  # it asks for these two methods only
+        self._watcher = ArrivalWatcher(self, records, self._goes_on)  # type: ignore[arg-type]  # it asks for these two methods only
         self._busy: dict[str, threading.Lock] = {}
+        self._end_of: EndOf = lambda plan: None
 
     # --- what is on its way -----------------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Arrivals:
 
     def watch(self, end_of: EndOf) -> None:
         """Look after them for ever; in a thread of its own."""
-        since_s = 0.0
+        self._end_of, since_s = end_of, 0.0
         while True:
             concurrency.pause(LOOK_INTERVAL_S)
             since_s += LOOK_INTERVAL_S
@@ -158,6 +159,9 @@ class Arrivals:
                 domain.destroy()
         settle.destroy_copy(self._host, server_uuid)
 
+    def _goes_on(self, plan: MigrationPlan) -> bool:
+        return self._end_of(plan) == UNDER_WAY
+
     def _has_landed(self, plan: MigrationPlan) -> bool:
         record = self._records.get(plan.migration_uuid)
         return record is not None and bool(record.kept(LANDED))
@@ -189,10 +193,12 @@ class Arrivals:
     def observe(self, server_uuid: str, journal: Journal | None) -> Observation:
         return observe(self._host, server_uuid, is_destination=True)
 
-    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+    def complete_arrival(
+        self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool, goes_on: Callable[[], bool]
+    ) -> TransferOutcome:
         source = self._source(plan)
         try:
-            return arrival.complete(self._host, source, plan.server.uuid, was_paused, source_is_dead)
+            return arrival.complete(self._host, source, plan.server.uuid, was_paused, source_is_dead, goes_on)
         finally:
             source.close()
 

@@ -29,7 +29,7 @@ from nova_blockmigrate.exceptions import BlockMigrateError
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.nova_driver import describing, keeping, luggage, needed, unbegun
 from nova_blockmigrate.nova_driver.answers import SILENT, Answers
-from nova_blockmigrate.nova_driver.arrivals import ARRIVED, DELETED, GONE, Arrivals
+from nova_blockmigrate.nova_driver.arrivals import ARRIVED, DELETED, GONE, UNDER_WAY, Arrivals
 from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, CANCELLED, Ending, Move
 from nova_blockmigrate.nova_driver.reporting import saving_progress
 from nova_blockmigrate.nova_driver.transfers import Task, Transfers, settings_of
@@ -392,5 +392,5 @@ def _end_of(here: str, plan: MigrationPlan) -> str | None:
     except SILENT:
         return None
     if migration.status not in FINAL_STATUSES:
-        return None
+        return UNDER_WAY
     return ARRIVED if instance.host == here else GONE

@@ -251,11 +251,15 @@ class ComputeDriver(abc.ABC):
         already (a compute service restarted), it re-attaches to it; for one that is over, it finds the outcome."""
 
     @abc.abstractmethod
-    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+    def complete_arrival(
+        self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool, goes_on: Callable[[], bool]
+    ) -> TransferOutcome:
         """On the destination, when the source's compute service does not answer: HANDED_OVER if the guest is here, or can
         be let run here because the source's hypervisor proves that it never runs there again; else UNDECIDED, with what is known.
 
-        `source_is_dead`: an operator vouches for that, should the source's hypervisor be out of reach."""
+        `source_is_dead`: an operator vouches for that, should the source's hypervisor be out of reach.
+        `goes_on`: asked after the hypervisors and before the guest is let run: whether this migration is under way still. If it is
+        not, the copy here is stale, and the guest left the source (or was deleted) for another reason."""
 
     @abc.abstractmethod
     def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
@@ -271,8 +275,11 @@ class ComputeDriver(abc.ABC):
         Returns what stays here, in words."""
 
     @abc.abstractmethod
-    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
-        """Release what the ledger lists, newest first. Never a running copy (UnsafeRemoval). Returns what stays, in words."""
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger, stayed: bool = False) -> tuple[str, ...]:
+        """Release what the ledger lists, newest first. Never a running copy, nor one that may be the only one (UnsafeRemoval).
+        Returns what stays, in words.
+
+        `stayed`: the migration is over and its guest did not come, so a complete copy here is stale, whatever the source says."""
 
     @abc.abstractmethod
     def observe(self, server_uuid: str, journal: Journal | None) -> Observation:

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from oslo_config import cfg
 
@@ -267,7 +267,9 @@ class FakeDriver(ComputeDriver):
     ) -> TransferOutcome:
         return fake_transfer.run(self.cloud, self.conf, plan, guest, control)
 
-    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+    def complete_arrival(
+        self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool, goes_on: Callable[[], bool]
+    ) -> TransferOutcome:
         with self._at("complete_arrival"):
             source, uuid = self.cloud.host(plan.source_host), plan.server.uuid
             source_gone = source.state_of(uuid) in (Copy.ABSENT, Copy.MIGRATED_AWAY) if source.up else source_is_dead
@@ -275,6 +277,8 @@ class FakeDriver(ComputeDriver):
             if copy is None or not source_gone or copy.state in HALF_MADE - {Copy.PAUSED_COMPLETE}:
                 return TransferOutcome(Verdict.UNDECIDED, f"{self.host.state_of(uuid)} on {self.host.name}")
             if copy.state is Copy.PAUSED_COMPLETE:
+                if not goes_on():
+                    return TransferOutcome(Verdict.UNDECIDED, f"the copy on {self.host.name} may be stale")
                 self.cloud.set_state(self.host, uuid, Copy.PAUSED_BY_USER if was_paused else Copy.RUNNING)
             return TransferOutcome(Verdict.HANDED_OVER, power_state=copy.power_state)
 
@@ -299,7 +303,7 @@ class FakeDriver(ComputeDriver):
             _forget_all(ledger)
         return ()
 
-    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger, stayed: bool = False) -> tuple[str, ...]:
         uuid = plan.server.uuid
         with self._at("rollback_live_migration_at_destination"):
             state = self.host.state_of(uuid)

@@ -18,6 +18,8 @@ from labkit.commands import wait_until
 from labkit.errors import LabError
 from labkit.layout import CONFIGURATION, IMAGES, INSTANCES, PRODUCT_STATE
 
+LIBVIRT_PORTS = (16509, 16514)
+
 
 @dataclass(frozen=True)
 class Break:
@@ -124,6 +126,22 @@ class Separate(Break):
 
     def undo(self, stage: Stage) -> None:
         stage.lab.rejoin(stage.host(self.role))
+
+
+@dataclass(frozen=True)
+class LoseAnswers(Break):
+    """The source's libvirt gets no answer of the destination's any more, while all that it says arrives, and so does the guest. So
+    the copy gets complete there, and the source goes on here: libvirt lets it, when it gives the other one up."""
+
+    def __str__(self) -> str:
+        return "libvirt's answers to the source vanish"
+
+    def do(self, stage: Stage) -> None:
+        stage.lab.deafen(stage.source, stage.destination, LIBVIRT_PORTS)
+        stage.speed_up()
+
+    def undo(self, stage: Stage) -> None:
+        stage.lab.rejoin(stage.source)
 
 
 @dataclass(frozen=True)

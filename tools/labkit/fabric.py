@@ -102,6 +102,21 @@ table inet separation {{
     run(["ip", "netns", "exec", host.namespace, "nft", "-f", "-"], input=rules)
 
 
+def deafen(host: Machine, address: str, ports: tuple[int, ...]) -> None:
+    """Have a host hear nothing that comes from an address by these TCP ports; what it says itself arrives."""
+    of_ports = f"{{ {', '.join(map(str, ports))} }}"
+    rules = f"""
+table inet separation {{
+    chain incoming {{
+        type filter hook input priority -300;
+        ip saddr {address} tcp sport {of_ports} drop;
+        ip saddr {address} tcp dport {of_ports} drop;
+    }}
+}}
+"""
+    run(["ip", "netns", "exec", host.namespace, "nft", "-f", "-"], input=rules)
+
+
 def rejoin(host: Machine) -> None:
     run(["ip", "netns", "exec", host.namespace, "nft", "delete", "table", "inet", "separation"], check=False)
 

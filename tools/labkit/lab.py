@@ -430,8 +430,12 @@ class Lab:
         """Drop everything between two machines, until `rejoin`; both go on reaching all others."""
         fabric.separate(self.machine(name), self.machine(other).management_ip)
 
+    def deafen(self, name: str, other: str, ports: tuple[int, ...]) -> None:
+        """Drop what comes to a machine from another one by these TCP ports, until `rejoin`."""
+        fabric.deafen(self.machine(name), self.machine(other).management_ip, ports)
+
     def rejoin(self, name: str) -> None:
-        """Undo every `separate` of a machine."""
+        """Undo every `separate` and `deafen` of a machine."""
         fabric.rejoin(self.machine(name))
 
     def root(self, name: str) -> Path:

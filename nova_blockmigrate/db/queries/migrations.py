@@ -122,6 +122,14 @@ def ends(db: orm.Session, uuids_asked: Sequence[str]) -> dict[str, dict[str, str
     return over
 
 
+def is_under_way(db: orm.Session, uuid: str, host: str) -> bool:
+    """Whether a migration to this host is neither over nor on its way back, and its server not deleted. (One that failed with a
+    host may be under way to another.)"""
+    query = sa.select(Migration.id).join(Instance, Instance.uuid == Migration.instance_uuid)
+    query = query.where(Migration.uuid == uuid, Migration.dest_compute == host, _UNFINISHED)
+    return db.scalar(query.where(Migration.rolling_back.is_(False), Instance.deleted_at.is_(None))) is not None
+
+
 # --- leases ----------------------------------------------------------------------------------------------------------
 
 

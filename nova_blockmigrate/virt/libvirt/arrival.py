@@ -43,10 +43,14 @@ def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan) -> TransferPr
     return _final_figures(domain)
 
 
-def complete(host: Host, source: Host, uuid: str, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+def complete(
+    host: Host, source: Host, uuid: str, was_paused: bool, source_is_dead: bool, goes_on: Callable[[], bool]
+) -> TransferOutcome:
     """Let a complete copy run here if the source's libvirt proves that it never runs there again (see `decide`).
 
     `source_is_dead`: somebody vouches for that while the source's libvirt cannot be reached.
+    `goes_on`: whether the migration is under way still. It may be over: its guest stayed, unseen from here, and has moved to a
+    third host since, or was deleted. Then its source looks the same, but the copy here is stale. So it is asked after looking.
     """
     looks: list[Callable[[], Observation]] = [
         lambda: observe(source, uuid, is_destination=False, timeout_s=settle.ANSWER_LIMIT_S),
@@ -57,6 +61,9 @@ def complete(host: Host, source: Host, uuid: str, was_paused: bool, source_is_de
         there = dataclasses.replace(there, copy=Copy.MIGRATED_AWAY)
     action = decide(there, here)
     if action is Action.RESUME_DESTINATION:
+        if not goes_on():
+            reason = f"nobody says that its migration is under way, so this copy may be stale: {there.detail}; {here.detail}"
+            return TransferOutcome(Verdict.UNDECIDED, reason)
         if not was_paused:
             settle.resume_destination(host, uuid)
         return TransferOutcome(Verdict.HANDED_OVER, power_state=PowerState.PAUSED if was_paused else PowerState.RUNNING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
@@ -251,10 +252,12 @@ class LibvirtDriver(ComputeDriver):
                 self._migrations.pop(plan.migration_uuid, None)
         return outcome
 
-    def complete_arrival(self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool) -> TransferOutcome:
+    def complete_arrival(
+        self, plan: MigrationPlan, was_paused: bool, source_is_dead: bool, goes_on: Callable[[], bool]
+    ) -> TransferOutcome:
         source = self._peer(plan.source_host)
         try:
-            return arrival.complete(self.host, source, plan.server.uuid, was_paused, source_is_dead)
+            return arrival.complete(self.host, source, plan.server.uuid, was_paused, source_is_dead, goes_on)
         finally:
             source.close()
 
@@ -272,10 +275,10 @@ class LibvirtDriver(ComputeDriver):
         finally:
             destination.close()
 
-    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger) -> tuple[str, ...]:
+    def rollback_live_migration_at_destination(self, plan: MigrationPlan, ledger: Ledger, stayed: bool = False) -> tuple[str, ...]:
         source = self._peer(plan.source_host)
         try:
-            return prepare.release(self._site(plan.server, ledger), plan, source)
+            return prepare.release(self._site(plan.server, ledger), plan, source, stayed)
         finally:
             source.close()
 

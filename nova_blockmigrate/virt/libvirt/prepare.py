@@ -136,26 +136,28 @@ class Preparation:
 # --- unmaking -------------------------------------------------------------------------------------------------------
 
 
-def release(site: Site, plan: MigrationPlan, source: Host) -> tuple[str, ...]:
+def release(site: Site, plan: MigrationPlan, source: Host, stayed: bool = False) -> tuple[str, ...]:
     """Undo what the ledger lists (`unmake`), once no copy of the guest is left here; returns what stays, in words.
 
+    `stayed`: the migration is over, and the guest did not come.
     :raises UnsafeRemoval: the guest runs here, or may have no other copy, or libvirt cannot say.
     """
-    discard_copy(site.host, source, plan)
+    discard_copy(site.host, source, plan, stayed)
     return unmake(site)
 
 
-def discard_copy(host: Host, source: Host, plan: MigrationPlan) -> None:
+def discard_copy(host: Host, source: Host, plan: MigrationPlan, stayed: bool = False) -> None:
     """Remove the domain of a guest that did not come.
 
     :raises UnsafeRemoval: as `refuse_the_only_copy`.
     """
-    refuse_the_only_copy(host, source, plan)
+    refuse_the_only_copy(host, source, plan, stayed)
     settle.destroy_copy(host, plan.server.uuid)
 
 
-def refuse_the_only_copy(host: Host, source: Host, plan: MigrationPlan) -> None:
-    """A copy that is complete may be all there is of the guest, whoever says that it stayed: its source's libvirt is asked.
+def refuse_the_only_copy(host: Host, source: Host, plan: MigrationPlan, stayed: bool = False) -> None:
+    """A copy that is complete may be all there is of the guest while its migration lasts, whoever says that it stayed: its source's
+    libvirt is asked. When the migration is over and the guest `stayed`, that proves nothing any more: it may have moved on.
 
     :raises UnsafeRemoval: the guest runs here, or may have no other copy, or libvirt cannot say.
     """
@@ -163,7 +165,7 @@ def refuse_the_only_copy(host: Host, source: Host, plan: MigrationPlan) -> None:
     name = f"the files of {plan.server.uuid}"
     if here.copy in (Copy.RUNNING, Copy.UNREACHABLE):
         raise UnsafeRemoval(name=name, host=host.name, reason=here.detail)
-    if here.copy is Copy.PAUSED_COMPLETE:
+    if here.copy is Copy.PAUSED_COMPLETE and not stayed:
         there = observe(source, plan.server.uuid, is_destination=False, timeout_s=settle.ANSWER_LIMIT_S)
         if decide(there, here) is not Action.DESTROY_DESTINATION:
             raise UnsafeRemoval(name=name, host=host.name, reason=f"it may be the only copy: {there.detail}; {here.detail}")

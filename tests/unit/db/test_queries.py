@@ -169,6 +169,23 @@ def test_a_host_that_was_away_learns_what_ended_and_where_the_server_is_now() ->
     ]
 
 
+def test_a_copy_may_be_let_run_only_where_its_migration_is_under_way_to() -> None:
+    instance, deleted = new_instance().uuid, new_instance().uuid
+    with session.writer() as db:
+        instances.mark_deleted(db, deleted)
+    running = new_migration(status="running", instance_uuid=instance)
+    others = [
+        new_migration(status="failed", instance_uuid=instance),
+        new_migration(status="running", instance_uuid=instance, rolling_back=True),
+        new_migration(status="running", instance_uuid=deleted),
+        new_migration(status="running", instance_uuid=instance, destination="c"),  # it failed with b
+    ]
+    with session.reader() as db:
+        assert migrations.is_under_way(db, migrations.get(db, running).uuid, "b")
+        assert not any(migrations.is_under_way(db, migrations.get(db, id).uuid, "b") for id in others)
+        assert not migrations.is_under_way(db, "lost", "b")
+
+
 def test_slots_go_to_who_waits_longest() -> None:
     for host in "abc":
         new_host(host)
