@@ -54,7 +54,7 @@ _JOBS = {
     "finish_destination": DESTINATION,
     "clean_source": SOURCE,
 }
-KINDS = ("directory", "file", "domain", "base")
+KINDS = ("directory", "file", "domain", "base", "scratch", "vif", "secret", "port-binding")
 """Kinds of artefacts whose making and unmaking has points of its own."""
 
 POINTS = (

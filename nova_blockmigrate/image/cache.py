@@ -29,8 +29,9 @@ LOG = log.getLogger(__name__)
 
 BASE_DIRECTORY = "_base"
 CONVERT_TIMEOUT_S = 3600.0
-PART_SUFFIX, NOTES_SUFFIX = ".part", ".part.done"
-_ORIGINAL_SUFFIX, _MADE_SUFFIX = ".image.part", ".made"
+PART_SUFFIX, NOTES_SUFFIX = ".blockmigrate.part", ".blockmigrate.part.done"
+_ORIGINAL_SUFFIX, _MADE_SUFFIX = ".blockmigrate.image.part", ".blockmigrate.made"
+"""Names that nobody else gives: a download of an administrator, or of Nova, may well be called `NAME.part`."""
 HASH_DIGITS = 16
 
 

@@ -100,7 +100,7 @@ class Exchange:
         """Copy what is missing; whether there was something already."""
         source = self._source(uri)
         wanted = list(ranges_of(self._extents(uri, source), RANGE_BYTES))
-        done = partial.begin()
+        done = self._begin(partial, path)
         missing = [each for each in wanted if each not in done]
         if done:
             LOG.info("%s: %d of %d ranges are here, going on", path, len(wanted) - len(missing), len(wanted))
@@ -110,6 +110,12 @@ class Exchange:
             breakpoints.reached("fetch.range_noted")
         partial.cut()
         return bool(done)
+
+    def _begin(self, partial: Partial, path: str) -> frozenset[Range]:
+        try:
+            return partial.begin()
+        except FileExistsError as error:
+            raise StorageError(host=self.host, action=f"fetch {path}", reason=f"{error.filename}: {error.strerror}") from error
 
     def _extents(self, uri: str, source: tuple[list[str], str]) -> Iterator[tuple[int, int, bool]]:
         """(start, length, whether it holds anything but zeros) of a served file, in order."""

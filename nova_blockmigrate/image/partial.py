@@ -1,17 +1,20 @@
 """A file on its way to this host, and on disk beside it which parts of it are whole: cut off anywhere, bringing it goes on there.
 
-`NAME.part` holds the bytes, `NAME.part.done` a line for each part that is on stable storage, and before them what the whole is
-to be. Notes about another file, or without theirs, are worth nothing: then it begins anew. Whether all of it is right is for
-the hash of the whole to say, and not for the notes.
+One file holds the bytes (`cache.PART_SUFFIX`), another (`cache.NOTES_SUFFIX`) a line for each part that is on stable storage, and
+before them what the whole is to be. Notes about another file, or without theirs, are worth nothing: then it begins anew. Bytes
+without notes are somebody else's, as notes come first. Whether all of it is right is for the hash of the whole to say, and not
+for the notes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from nova_blockmigrate.image.cache import NOTES_SUFFIX, PART_SUFFIX, sync
 
@@ -60,15 +63,21 @@ class Partial:
         self._size_bytes = size_bytes
 
     def begin(self) -> frozenset[Range]:
-        """Have the file there, and say what of it is whole already."""
-        done = self._read_notes() if os.path.exists(self.part) else None
-        if done is not None:
-            return done
+        """Have the file there, and say what of it is whole already.
+
+        :raises FileExistsError: there is a file of its name that none of ours has made.
+        """
+        whole, done = self._read_notes()
+        if os.path.lexists(self.part):
+            if whole == self._whole:
+                return done
+            if not whole:
+                raise FileExistsError(errno.EEXIST, "a file of that name exists already: move it away", self.part)
         self.drop()
-        with open(self.part, "xb") as file:
-            file.truncate(-(-self._size_bytes // SECTOR) * SECTOR)  # QEMU counts in sectors
         self._append(self._whole)
         sync(os.path.dirname(self._path))
+        with open(self.part, "xb") as file:
+            file.truncate(-(-self._size_bytes // SECTOR) * SECTOR)  # QEMU counts in sectors
         return frozenset()
 
     def note(self, whole: Range) -> None:
@@ -89,25 +98,27 @@ class Partial:
         sync(os.path.dirname(self._path))
 
     def drop(self) -> None:
-        for path in (self._notes, self.part):
+        for path in (self.part, self._notes):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
-    def _read_notes(self) -> frozenset[Range] | None:
-        """None: there are none that are about this file. What follows the last newline was cut off."""
+    def _read_notes(self) -> tuple[dict[str, Any], frozenset[Range]]:
+        """What file they are about, and what of it is whole; nothing where there are none. What follows the last newline was
+        cut off."""
         try:
             with open(self._notes, "rb") as file:
                 content = file.read()
         except FileNotFoundError:
-            return None
+            return {}, frozenset()
         try:
             first, *others = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
-            if first != self._whole:
-                return None
-            os.truncate(self._notes, content.rfind(b"\n") + 1)
-            return frozenset(Range(start, length) for start, length in others)
-        except (ValueError, TypeError):
-            return None
+            done = frozenset(Range(start, length) for start, length in others)
+            if first.keys() != self._whole.keys():
+                return {}, frozenset()
+        except (ValueError, TypeError, AttributeError):
+            return {}, frozenset()
+        os.truncate(self._notes, content.rfind(b"\n") + 1)
+        return first, done
 
     def _append(self, value: object) -> None:
         with open(self._notes, "ab") as file:

@@ -18,7 +18,7 @@ from nova_blockmigrate.objects import Artefact, DiskLayer, ImageRef
 from nova_blockmigrate.virt.driver import FetchBase, Ledger
 from nova_blockmigrate.virt.libvirt import placing
 from nova_blockmigrate.virt.libvirt.placing import Place
-from nova_blockmigrate.virt.libvirt.unmake import BASE
+from nova_blockmigrate.virt.libvirt.unmake import BASE, clear_scratch, scratch_beside
 
 LOG = log.getLogger(__name__)
 
@@ -40,9 +40,10 @@ class Bringing:
         for path in placing.names(layer, may_move):
             with cache.making(path):
                 if not os.path.lexists(path):
-                    with self._ledger.entry(BASE, path):
+                    with self._ledger.entry(BASE, path), scratch_beside(self._ledger, path):
                         return Place(path, is_there=True, bytes_brought=self._fetch(layer.path, layer.sha256, path))
                 if placing.holds(path, layer, self._manifests, self._host):
+                    clear_scratch(self._ledger, path)
                     self._share(path)
                     return Place(path, is_there=True)
         raise StorageError(
@@ -56,7 +57,8 @@ class Bringing:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(layer.path)
         try:
-            self._fetch(layer.path, layer.sha256, layer.path)
+            with scratch_beside(self._ledger, layer.path):
+                self._fetch(layer.path, layer.sha256, layer.path)
         except StorageError:
             return False
         return True
@@ -71,7 +73,7 @@ class Bringing:
         """The base of the server's own image is made from that, if the image service still has it and that gives its bytes."""
         if image is None or layer.path != self._images.path_of(image) or os.path.lexists(layer.path):
             return None
-        with self._ledger.entry(BASE, layer.path):
+        with self._ledger.entry(BASE, layer.path), scratch_beside(self._ledger, layer.path):
             try:
                 self._images.base_for(image)
             except (ImageNotFound, StorageError) as error:

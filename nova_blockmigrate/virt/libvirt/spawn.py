@@ -12,7 +12,7 @@ from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal, volume_access, volumes
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.unmake import BASE, DIRECTORY, DOMAIN, FILE, Site
+from nova_blockmigrate.virt.libvirt.unmake import BASE, DIRECTORY, DOMAIN, FILE, Site, scratch_beside
 
 
 def spawn(
@@ -52,7 +52,8 @@ def _make_disk(host: Host, images: BaseImages, server: Server, instances_path: s
     if server.image is None:
         raise Invalid(f"Server {server.uuid} has no image to start from.")
     directory = str(domain_xml.instance_directory(instances_path, server.uuid))
-    with ledger.entry(BASE, images.path_of(server.image)):  # it stays; what is left of one that was cut off does not
+    path = images.path_of(server.image)
+    with ledger.entry(BASE, path), scratch_beside(ledger, path):  # it stays; what is left of one that was cut off does not
         base = images.base_for(server.image)
     layer = disks.read_chain(base.path, base.format, host.name)[0]
     if server.root_gib and layer.virtual_size_bytes > server.root_gib * disks.GIB:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, StorageError
@@ -23,6 +23,8 @@ from nova_blockmigrate.virt.libvirt.host import Host
 DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
 BASE = "base"
 """A file that nobody writes to (base image, medium, kernel) and that other guests may use, too."""
+SCRATCH = "scratch"
+"""What lies beside a file while it is made or brought; named by that file."""
 ADOPTED = "adopted"
 """A file that an adopted guest wrote to: an administrator made it, and may have built others on it meanwhile."""
 directories_change = native.threading.Lock()
@@ -65,11 +67,36 @@ def unmake(site: Site) -> tuple[str, ...]:
     return tuple(words for words in left if words)
 
 
+@contextlib.contextmanager
+def scratch_beside(ledger: Ledger, path: str) -> Iterator[None]:
+    """Around the making of a file. What lies beside it stays listed when that fails: another try may go on with it."""
+    with ledger.entry(SCRATCH, path):
+        yield
+    ledger.forget(Artefact(SCRATCH, path))
+
+
 def _remove_file(site: Site, name: str) -> str:
-    """A file, and what it is called while it is brought."""
-    for path in (name, *cache.scratch_names(name)):
-        _unlink(path)
+    _unlink(name)
     return ""
+
+
+def clear_scratch(ledger: Ledger, path: str) -> None:
+    """A file is there whole: nothing beside it is needed, if a crash left something. The caller holds `cache.making(path)`."""
+    if Artefact(SCRATCH, path) in ledger.artefacts():
+        _unlink_scratch(path)
+        ledger.forget(Artefact(SCRATCH, path))
+
+
+def _remove_scratch(site: Site, name: str) -> str:
+    if os.path.isdir(os.path.dirname(name)):
+        with cache.making(name):
+            _unlink_scratch(name)
+    return ""
+
+
+def _unlink_scratch(name: str) -> None:
+    for path in cache.scratch_names(name):
+        _unlink(path)
 
 
 def _remove_directory(site: Site, name: str) -> str:
@@ -94,8 +121,6 @@ def _remove_base(site: Site, name: str) -> str:
     if not os.path.isdir(os.path.dirname(name)):
         return ""
     with cache.making(name):
-        for path in cache.scratch_names(name):
-            _unlink(path)
         if cache.is_cached(name) or site.ledger.is_shared(Artefact(BASE, name)) or not os.path.exists(name):
             return ""
         if users := in_use.users_of(site.host, name, but=site.server.uuid):
@@ -129,6 +154,7 @@ REMOVERS: dict[str, Remover] = {
     FILE: _remove_file,
     DIRECTORY: _remove_directory,
     BASE: _remove_base,
+    SCRATCH: _remove_scratch,
     ADOPTED: _remove_adopted,
     volume_access.SECRET: _remove_secret,
     VIF: _remove_vif,

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
 from nova_blockmigrate.image import nbd
+from nova_blockmigrate.image.cache import NOTES_SUFFIX, PART_SUFFIX
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.nbd import Exchange
 from nova_blockmigrate.image.partial import Partial, Range, ranges_of
@@ -120,7 +121,7 @@ def test_a_copy_that_is_cut_off_leaves_nothing_of_the_name_and_may_be_tried_agai
     with slow.serve(str(base), "127.0.0.1") as uri:
         thread = native.threading.Thread(target=copy, args=(uri,))
         thread.start()
-        part = Path(f"{there}.part")
+        part = Path(f"{there}{PART_SUFFIX}")
         while not part.exists() or not part.stat().st_blocks:
             assert thread.is_alive(), failures or "it was not slow"
     thread.join()
@@ -185,7 +186,7 @@ def test_what_was_brought_and_is_wrong_is_brought_anew(
     with exchange.serve(str(base), "127.0.0.1") as uri:
         with pytest.raises(Cut):
             exchange.fetch(uri, sha256(base), str(there))
-        with Path(f"{there}.part").open("r+b") as file:
+        with Path(f"{there}{PART_SUFFIX}").open("r+b") as file:
             file.write(b"spoilt")
         exchange.fetch(uri, sha256(base), str(there))
     assert there.read_bytes() == base.read_bytes()
@@ -194,12 +195,11 @@ def test_what_was_brought_and_is_wrong_is_brought_anew(
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda part, notes: notes.unlink(),
         lambda part, notes: part.unlink(),
-        lambda part, notes: notes.write_text("nonsense\n"),
+        lambda part, notes: (part.unlink(), notes.write_text("nonsense\n")),
         lambda part, notes: notes.write_text(notes.read_text().replace('"sha256": "', '"sha256": "0')),
     ],
-    ids=["no notes", "no bytes", "nonsense", "another file's"],
+    ids=["no bytes", "nonsense", "another file's"],
 )
 def test_without_good_notes_it_begins_anew(
     exchange: Exchange, base: Path, there: Path, cut_after: Callable[[int], None], spoil: Callable[[Path, Path], None]
@@ -208,17 +208,32 @@ def test_without_good_notes_it_begins_anew(
     with exchange.serve(str(base), "127.0.0.1") as uri:
         with pytest.raises(Cut):
             exchange.fetch(uri, sha256(base), str(there))
-        spoil(Path(f"{there}.part"), Path(f"{there}.part.done"))
+        spoil(Path(f"{there}{PART_SUFFIX}"), Path(f"{there}{NOTES_SUFFIX}"))
         exchange.fetch(uri, sha256(base), str(there))
     assert there.read_bytes() == base.read_bytes()
     assert list(there.parent.iterdir()) == [there]
+
+
+@pytest.mark.parametrize("notes", [None, "nonsense\n", '{"a": 1}\n'])
+def test_a_file_of_that_name_that_somebody_else_made_is_refused_and_left_alone(
+    exchange: Exchange, base: Path, there: Path, notes: str | None
+) -> None:
+    part = Path(f"{there}{PART_SUFFIX}")
+    part.write_text("somebody's")
+    if notes is not None:
+        Path(f"{there}{NOTES_SUFFIX}").write_text(notes)
+
+    with exchange.serve(str(base), "127.0.0.1") as uri, pytest.raises(StorageError, match="move it away"):
+        exchange.fetch(uri, sha256(base), str(there))
+
+    assert part.read_text() == "somebody's" and not there.exists()
 
 
 def test_a_note_that_a_crash_cut_off_is_as_none(tmp_path: Path) -> None:
     partial = Partial(str(tmp_path / "base"), "0" * 64, 3 * MIB)
     assert partial.begin() == frozenset()
     partial.note(Range(0, MIB))
-    with (tmp_path / "base.part.done").open("ab") as file:
+    with (tmp_path / f"base{NOTES_SUFFIX}").open("ab") as file:
         file.write(b"[1048576, 10")
     again = Partial(str(tmp_path / "base"), "0" * 64, 3 * MIB)
     assert again.begin() == {Range(0, MIB)}

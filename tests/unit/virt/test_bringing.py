@@ -11,6 +11,7 @@ import pytest
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import StorageError
+from nova_blockmigrate.image import cache
 from nova_blockmigrate.image.cache import BaseImages, completing
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.source import LocalDirectory
@@ -18,7 +19,7 @@ from nova_blockmigrate.objects import Artefact, DiskLayer, GuestDescription, Gue
 from nova_blockmigrate.virt.libvirt import in_use, placing, unmake
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.unmake import ADOPTED, BASE, Site
+from nova_blockmigrate.virt.libvirt.unmake import ADOPTED, BASE, SCRATCH, Site
 
 CONTENT = b"the right bytes" * 1000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -175,6 +176,36 @@ def test_what_is_listed_of_a_base_is_its_kind_and_name(here: Destination) -> Non
     here.bringing("a").bring(here.layer, None, may_move=True)
     ledger = here.records.get("a")
     assert ledger is not None and ledger.artefacts() == [Artefact(BASE, here.layer.path)]
+
+
+def test_what_others_put_beside_a_file_that_was_brought_or_adopted_stays(here: Destination) -> None:
+    here.bringing("a").bring(here.layer, None, may_move=True)
+    own = here.folder / "own.qcow2"
+    own.write_bytes(b"x")
+    ledger = here.records.get("a")
+    assert ledger is not None
+    with ledger.entry(ADOPTED, str(own)):
+        pass
+    foreign = [*cache.scratch_names(here.layer.path), *cache.scratch_names(str(own)), f"{own}.part"]
+    for path in foreign:
+        Path(path).write_text("somebody's")
+
+    here.leave("a")
+
+    assert sorted(map(str, here.folder.iterdir())) == sorted(foreign)
+
+
+def test_what_a_crash_left_beside_a_file_goes_when_the_file_is_found_whole(here: Destination) -> None:
+    bringing, notes = here.bringing("a"), Path(here.layer.path + cache.NOTES_SUFFIX)
+    ledger = here.records.get("a")
+    assert ledger is not None
+    with ledger.entry(BASE, here.layer.path), ledger.entry(SCRATCH, here.layer.path):
+        Path(here.layer.path).write_bytes(CONTENT)
+        notes.write_text("{}")
+
+    bringing.bring(here.layer, None, may_move=True)
+
+    assert not notes.exists() and ledger.artefacts() == [Artefact(BASE, here.layer.path)]
 
 
 def test_a_file_of_an_adopted_guest_stays_when_another_was_built_on_it(here: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
