@@ -35,10 +35,11 @@ IDLE_LIMIT_S = 20.0
 CLIENTS = 8
 PKI = "/etc/pki/qemu"
 """Where QEMU's certificates are: those that its migrations use, too."""
-_ATTEMPTS = 5
-_ESTABLISHED, _LISTEN = "01", "0A"
+_ESTABLISHED = "01"
 _UNTIL_WE_END = ("setpriv", "--pdeathsig", "KILL")
 """What is started must not outlive the service that wants it."""
+_LISTENING_AT_STDIN = ("sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 0</dev/null', "sh")
+"""How systemd hands a listening socket over: as descriptor 3, to the process that it names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,22 +210,29 @@ class _Server:
                 return
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
-        reason = ""
-        for _ in range(_ATTEMPTS):
-            port = _free_port(self._address)
-            process = subprocess.Popen(self._command(port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            if _listens(port, process.pid):
+        """The socket is ours before QEMU starts, so that nobody else can have its port."""
+        ready = os.memfd_create("qemu-nbd", os.MFD_CLOEXEC)
+        try:
+            with _socket(self._address) as listener:
+                listener.bind((self._address, 0))
+                listener.listen(CLIENTS)
+                command = self._command(f"/proc/{os.getpid()}/fd/{ready}")
+                process = subprocess.Popen(command, stdin=listener.fileno(), stdout=subprocess.DEVNULL)
+                port = int(listener.getsockname()[1])
+            if _is_written(ready, process.pid):
                 return process, port
-            process.kill()
-            reason = f"qemu-nbd ended with status {process.wait()}"
+        finally:
+            os.close(ready)
+        process.kill()
+        reason = f"qemu-nbd ended with status {process.wait()}"
         raise StorageError(host=self._host, action=f"serve {self._path} at {self._address}", reason=reason)
 
-    def _command(self, port: int) -> list[str]:
-        serve_it = ["qemu-nbd", "--read-only", "--persistent", f"--shared={CLIENTS}", *self._credentials]
+    def _command(self, pid_file: str) -> list[str]:
+        """`pid_file`: what QEMU writes when it is ready."""
+        serve_it = ["qemu-nbd", "--read-only", "--persistent", f"--shared={CLIENTS}", f"--pid-file={pid_file}"]
         # (a guest may be using the file)
         image = f"driver=raw,read-only=on,force-share=on,file.driver=file,file.filename={_escaped(self._path)}"
-        where = ["-b", self._address, "-p", str(port), "--image-opts", image]
-        return [*_UNTIL_WE_END, *serve_it, *where]
+        return [*_LISTENING_AT_STDIN, *_UNTIL_WE_END, *serve_it, *self._credentials, "--image-opts", image]
 
 
 def _escaped(path: str) -> str:
@@ -236,18 +244,11 @@ def _told(uri: str, name: str) -> str:
     return urllib.parse.parse_qs(urllib.parse.urlsplit(uri).query)[name][0]
 
 
-def _free_port(address: str) -> int:
-    with _socket(address) as listener:
-        listener.bind((address, 0))
-        return int(listener.getsockname()[1])
-
-
-def _listens(port: int, pid: int) -> bool:
-    """Whether the port is listened at before the process ends or time is up. (A trial connection would be logged as a client
-    that broke off.)"""
+def _is_written(descriptor: int, pid: int) -> bool:
+    """Whether a file gets something before the process ends or time is up."""
     deadline = native.time.monotonic() + START_TIMEOUT_S
     while native.time.monotonic() < deadline:
-        if _has_socket(port, _LISTEN):
+        if os.fstat(descriptor).st_size:
             return True
         if processes.ends_within(pid, 0.005):
             return False

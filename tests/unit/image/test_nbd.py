@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import ipaddress
 import os
 import shutil
+import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -23,6 +27,7 @@ from nova_blockmigrate.image.cache import NOTES_SUFFIX, PART_SUFFIX
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.nbd import Exchange
 from nova_blockmigrate.image.partial import Partial, Range, ranges_of
+from nova_blockmigrate.threads import in_parallel
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-nbd") or not shutil.which("setpriv"), reason="qemu-nbd is not installed")
 MIB = 1024**2
@@ -75,6 +80,42 @@ def test_other_bytes_than_asked_for_are_not_kept(exchange: Exchange, base: Path,
     with exchange.serve(str(base), "127.0.0.1") as uri, pytest.raises(StorageError, match="expected"):
         exchange.fetch(uri, "0" * 64, str(there))
     assert list(there.parent.iterdir()) == []
+
+
+def test_nobody_else_can_have_the_port_before_qemu_starts(exchange: Exchange, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+
+    def start(command: list[str], stdin: int, **options: Any) -> subprocess.Popen[bytes]:
+        with socket.socket(fileno=os.dup(stdin)) as listener, pytest.raises(OSError, match="in use"):
+            socket.create_server(listener.getsockname())
+        taken.extend(command)
+        return popen(command, stdin=stdin, **options)
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(nbd.subprocess, "Popen", start)
+    with exchange.serve(str(base), "127.0.0.1"):
+        assert "qemu-nbd" in taken
+
+
+def test_exports_at_the_same_time_each_serve_their_own_file(exchange: Exchange, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    files = [tmp_path / f"file{number}" for number in range(4)]
+    for file in files:
+        file.write_bytes(os.urandom(4096))
+
+    def send(file: Path) -> None:
+        with exchange.serve(str(file), "127.0.0.1") as uri:
+            exchange.fetch(uri, sha256(file), str(tmp_path / "there" / file.name))
+
+    in_parallel([functools.partial(send, file) for file in files])
+
+    assert all((tmp_path / "there" / file.name).read_bytes() == file.read_bytes() for file in files)
+
+
+def test_a_server_that_cannot_start_says_so(tmp_path: Path, base: Path) -> None:
+    without_certificates = Exchange("localhost", Manifests(str(tmp_path / "manifests")), tls=True, pki=str(tmp_path / "nowhere"))
+    with pytest.raises(StorageError, match="status 1"), without_certificates.serve(str(base), "127.0.0.1"):
+        pass
 
 
 def test_serving_ends_with_its_context(exchange: Exchange, base: Path, there: Path) -> None:
