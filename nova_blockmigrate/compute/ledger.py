@@ -1,9 +1,9 @@
 """What a host must remember on disk: of a migration, the ledger of what was made and the journal of what happened; of a
 server, the ledger of its belongings on this host.
 
-One file each, appended line by line with O_DSYNC: a line is on disk before what it announces is done. A last line that a
-crash cut in half announces nothing that was done, and is passed over. What a migration made at its destination becomes the
-server's when it has arrived (`settle`). A file goes when nothing is left here to remember.
+One file each, begun with its first line and appended line by line with O_DSYNC: a line is on disk before what it announces is
+done. A last line that a crash cut in half announces nothing that was done, and is passed over. What a migration made at its
+destination becomes the server's when it has arrived (`settle`). A file goes when nothing is left here to remember.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ class HostRecord:
         self._artefacts: list[Artefact] = []
         self._marks: dict[str, float] = {}
         self._values: dict[str, Any] = {}
+        self._is_dropped = False
         for line in _read_whole_lines(path):
             self._apply(line)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_DSYNC | os.O_CLOEXEC, 0o600)
+        self._descriptor = self._open(0) if path.exists() else -1
 
     # --- ledger -----------------------------------------------------------------------------------------------------
 
@@ -92,13 +93,18 @@ class HostRecord:
             return self._values.get(name)
 
     def drop(self) -> None:
-        """Nothing is left to remember: delete the file."""
-        with self._lock, contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+        """Nothing is left to remember: delete the file. What somebody still has to say of it is not kept."""
+        with self._lock:
+            self._is_dropped = True
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
 
     def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
+        if getattr(self, "_descriptor", -1) >= 0:
             os.close(self._descriptor)
+
+    def _open(self, flags: int) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_DSYNC | os.O_CLOEXEC | flags, 0o600)
 
     def _append(self, line: dict[str, Any]) -> None:
         with self._lock:
@@ -118,6 +124,11 @@ class HostRecord:
 
         :raises OSError: the disk is full, or broken.
         """
+        if self._descriptor < 0:
+            if self._is_dropped:
+                return
+            self._descriptor = self._open(os.O_CREAT)
+            _sync(self.path.parent)
         content = json.dumps(line).encode() + b"\n"
         end = os.fstat(self._descriptor).st_size
         if os.write(self._descriptor, content) < len(content):
@@ -160,7 +171,6 @@ class Records:
             record = HostRecord(self._directory / f"{plan.migration_uuid}.jsonl", self._everything)
             record.keep("role", role)
             record.keep("plan", to_primitive(plan))
-            _sync(self._directory)
             self._records[plan.migration_uuid] = record
         return record
 
@@ -187,11 +197,10 @@ class Records:
     # --- servers ----------------------------------------------------------------------------------------------------
 
     def of_server(self, server_uuid: str) -> HostRecord:
-        """The ledger of a server's belongings on this host, begun if there is none."""
+        """The ledger of a server's belongings on this host, begun if there is none (on disk: with the first of them)."""
         record = self._servers.get(server_uuid)
         if record is None:
             record = self._servers[server_uuid] = HostRecord(self._directory / SERVERS / f"{server_uuid}.jsonl", self._everything)
-            _sync(self._directory / SERVERS)
         return record
 
     def settle(self, plan: MigrationPlan) -> None:

@@ -28,9 +28,10 @@ def frames(vif: Vif) -> list[bytes]:
     return [frame.ljust(_SHORTEST, b"\0") for frame in found]
 
 
-def send(vif: Vif) -> list[str]:
-    """Send the frames out of every other port of the vif's bridge; returns the ports. The guest itself hears nothing of it."""
-    ports = [port for port in links.ports_of(vif.bridge) if port != vif.tap]
+def send(vif: Vif, device: str = "") -> list[str]:
+    """Send the frames out of every other port of the vif's bridge, or out of the device that it is on without a bridge; returns
+    the ports. The guest itself hears nothing of it."""
+    ports = [device] if device else [port for port in links.ports_of(vif.bridge) if port != vif.tap]
     for port in ports:
         with contextlib.suppress(OSError):  # a port may go, or be down: the others hear it
             _send(port, frames(vif))

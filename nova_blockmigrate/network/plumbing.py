@@ -140,6 +140,10 @@ class Plumbing:
             if vif.vif_type is VifType.BRIDGE:
                 announcement.send(vif)
 
+    def announce_foreign(self, mac: str, tap: str, bridge: str, device: str) -> None:
+        """The same for an interface that others have made: on a bridge or, without one, on a device."""
+        announcement.send(Vif("", mac, bridge, tap), "" if bridge else device)
+
     def connections(self, vifs: Iterable[Vif]) -> list[str]:
         """The connections that the guest has open, for the host that it goes to."""
         return connections.read(vifs)

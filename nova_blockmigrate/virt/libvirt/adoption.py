@@ -7,7 +7,7 @@ from typing import Any
 import libvirt
 
 from nova_blockmigrate.exceptions import StorageError
-from nova_blockmigrate.objects import Server
+from nova_blockmigrate.objects import Artefact, Server
 from nova_blockmigrate.survey import FoundGuest
 from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import addresses, disks, in_use
@@ -66,15 +66,12 @@ def adopt(host: Host, server: Server, ledger: Ledger) -> tuple[str, ...]:
     domain = host.domain(server.uuid, server.domain_name)
     with host.errors("read the guest's definition", server.domain_name):
         facts = DomainFacts(domain.XMLDesc(0))
-    left = []
-    for path in own_files(facts):
-        if users := in_use.users_of(host, path, but=server.uuid):
-            left.append(f"{path} will stay when the server goes: {users}")
-            continue
-        with ledger.entry(ADOPTED, path):
+    users = {path: in_use.users_of(host, path, but=server.uuid) for path in own_files(facts)}
+    listed = [Artefact(ADOPTED, path) for path, words in users.items() if not words]
+    for artefact in [*listed, Artefact(DOMAIN, server.uuid)]:  # (all has been looked at: a guest that cannot be is not half listed)
+        with ledger.entry(artefact.kind, artefact.name):
             pass
-    with ledger.entry(DOMAIN, server.uuid):
-        return tuple(left)
+    return tuple(f"{path} will stay when the server goes: {words}" for path, words in users.items() if words)
 
 
 def own_files(facts: DomainFacts) -> tuple[str, ...]:

@@ -35,7 +35,11 @@ def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan) -> TransferPr
     with host.errors("see that the guest is persistent"):
         if not domain.isPersistent():
             host.connection().defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
-        xml = migratable_xml(domain)
+        xml, live = migratable_xml(domain), DomainFacts(domain.XMLDesc(0))
+    ours = {vif.mac.lower() for vif in plan.server.vifs}
+    for foreign in live.attachments:
+        if foreign.mac.lower() not in ours:
+            plumbing.announce_foreign(foreign.mac, foreign.tap, foreign.bridge, foreign.device)
     facts = DomainFacts(xml)
     written = [disk.path for disk in facts.disks if disk.source_type == "file" and disk.path and not disk.readonly]
     written += [path for path in facts.nvram[:1] if path]

@@ -44,6 +44,16 @@ class DomainDisk:
     """The XML itself names the files below it, instead of leaving that to the file's own header."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Attachment:
+    """What an interface of a live domain hangs on: the port of a bridge, or (macvtap) a device of the host."""
+
+    mac: str
+    tap: str
+    bridge: str
+    device: str
+
+
 def instance_directory(instances_path: str, uuid: str) -> PurePath:
     """Where the files of a server lie."""
     return PurePath(instances_path) / uuid
@@ -187,6 +197,12 @@ class DomainFacts:
         return tuple(_interface_in_words(node) for node in self._tree.iterfind("devices/interface"))
 
     @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Of the interfaces that hang on a Linux bridge or on a device, however the XML names it."""
+        nodes = self._tree.xpath("devices/interface[mac and source and not(virtualport)]")
+        return tuple(_attachment(node) for node in nodes if node.find("source").get("bridge") or node.find("source").get("dev"))
+
+    @property
     def volumes(self) -> tuple[str, ...]:
         """Disks that lie on the network, in words."""
         nodes = self._tree.iterfind("devices/disk[@type='network']")
@@ -220,6 +236,12 @@ def _interface_in_words(node: Any) -> str:
     mac, source = node.find("mac"), node.find("source")
     named = "" if source is None else next((source.get(key) for key in ("bridge", "network", "dev", "path") if source.get(key)), "")
     return " ".join(part for part in ("" if mac is None else mac.get("address", ""), node.get("type", ""), named) if part)
+
+
+def _attachment(node: Any) -> Attachment:
+    source, target = node.find("source"), node.find("target")
+    tap = "" if target is None else target.get("dev", "")
+    return Attachment(node.find("mac").get("address", ""), tap, source.get("bridge", ""), source.get("dev", ""))
 
 
 def _source_in_words(node: Any) -> str:

@@ -150,6 +150,24 @@ def test_a_server_that_is_gone_leaves_no_ledger(directory: pathlib.Path) -> None
     assert list(directory.rglob("*.jsonl")) == []
 
 
+def test_a_server_of_which_nothing_was_listed_has_no_file(directory: pathlib.Path) -> None:
+    ledger = Records(directory).of_server(SERVER.uuid)
+    assert list(directory.rglob("*.jsonl")) == []
+
+    with ledger.entry("file", "/disk"):
+        assert Records(directory).of_server(SERVER.uuid).artefacts() == [Artefact("file", "/disk")]
+
+
+def test_what_is_said_after_all_was_forgotten_makes_no_file(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    ledger = records.of_server(SERVER.uuid)
+    records.close_server(SERVER.uuid)
+
+    ledger.mark("late")
+
+    assert list(directory.rglob("*.jsonl")) == []
+
+
 def test_a_full_disk_refuses_what_must_be_kept_and_remembers_marks(tmp_path: pathlib.Path) -> None:
     record = Records(tmp_path).open(PLAN, "source")
     size = record.path.stat().st_size

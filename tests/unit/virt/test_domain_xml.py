@@ -4,7 +4,7 @@ from lxml import etree
 
 from nova_blockmigrate.objects import Server, Vif
 from nova_blockmigrate.virt.libvirt import domain_xml
-from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts, DomainSettings
+from nova_blockmigrate.virt.libvirt.domain_xml import Attachment, DomainFacts, DomainSettings
 
 VIF = Vif("4a5b6c7d-0000-0000-0000-000000000000", "fa:16:3e:00:00:01", "br100", "tap4a5b6c7d-00", mtu=1450)
 SERVER = Server("6e783272-31b5-4fdc-8828-2b8892daab39", "instance-00000001", "a <b> & c", 256, 2, 1, None, (VIF,))
@@ -96,3 +96,17 @@ def test_a_server_that_boots_from_a_volume_has_no_other_disk() -> None:
     root = '<disk type="network" device="disk"><target dev="vda"/></disk>'
     domain = etree.fromstring(domain_xml.build(SERVER, SETTINGS, "/instances", root))
     assert [disk.get("type") for disk in domain.iterfind("devices/disk")] == ["network"]
+
+
+def test_what_interfaces_hang_on_is_read_however_the_xml_names_it() -> None:
+    xml = """<domain><devices>
+    <interface type='bridge'><mac address='m1'/><source bridge='br0'/><target dev='vnet0'/></interface>
+    <interface type='network'><mac address='m2'/><source network='lan' portid='1' bridge='br1'/><target dev='vnet1'/></interface>
+    <interface type='direct'><mac address='m3'/><source dev='eth1' mode='bridge'/><target dev='macvtap0'/></interface>
+    <interface type='bridge'><mac address='m4'/><source bridge='ovs'/><virtualport type='openvswitch'/></interface>
+    <interface type='user'><mac address='m5'/></interface></devices></domain>"""
+    assert DomainFacts(xml).attachments == (
+        Attachment("m1", "vnet0", "br0", ""),
+        Attachment("m2", "vnet1", "br1", ""),
+        Attachment("m3", "macvtap0", "", "eth1"),
+    )
