@@ -1,22 +1,17 @@
 """Preparing and clearing up, cut off at every single file operation, then done again: the end is the same, and exact.
 
-A real file system, qemu-img and ledger; a death is simulated by an exception that no operation after it survives.
+A real file system, qemu-img and ledger (`mortality`); networks, secrets and port bindings: `test_crash_anywhere_connected`.
 """
 
 from __future__ import annotations
 
-import builtins
-import contextlib
 import hashlib
-import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from nova_blockmigrate import processes
 from nova_blockmigrate.compute.ledger import HostRecord, Records
 from nova_blockmigrate.image.cache import BaseImages, completing
 from nova_blockmigrate.image.manifest import Manifests
@@ -27,15 +22,12 @@ from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.prepare import Preparation
 from nova_blockmigrate.virt.libvirt.unmake import Site, unmake
+from tests.unit.virt.mortality import Mortal, every_death
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
 SERVER = Server("6e783272-31b5-4fdc-8828-2b8892daab39", "by-hand", "by-hand", 256, 1, 1, None)
 PLAN = MigrationPlan(1, "0b0a9b3e-5f0f-4a8e-8f0b-3d8f0e5a7c11", SERVER, "compute1", "compute2", True)
 KIB = 1024
-
-
-class Death(BaseException):
-    """The process is gone."""
 
 
 class NoPlumbing:
@@ -44,67 +36,6 @@ class NoPlumbing:
     def plug(self, vifs: Any, ledger: Any) -> None: ...
 
     def note(self, vifs: Any, ledger: Any) -> None: ...
-
-
-class Mortal:
-    """Counts operations on files; dies at the one that is named, before it is done, half done or after it."""
-
-    WATCHED = ("open", "write", "unlink", "rmdir", "mkdir", "replace", "truncate", "fsync")
-
-    def __init__(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._root, self._dies_at, self._when, self._dead = str(tmp_path), 0, "", False
-        self.operations: list[str] = []
-        """Those of the last life, by name."""
-        self._open: set[int] = set()
-        for name in self.WATCHED:
-            monkeypatch.setattr(os, name, self._watched(name, getattr(os, name)))
-        monkeypatch.setattr(os, "close", self._close(os.close))
-        monkeypatch.setattr(builtins, "open", self._watched("open", builtins.open))
-        monkeypatch.setattr(processes, "run", self._watched("run", processes.run))
-
-    @contextlib.contextmanager
-    def life(self, dies_at: int = 0, when: str = "") -> Iterator[None]:
-        self.operations, self._dies_at, self._when, self._dead = [], dies_at, when, False
-        try:
-            yield
-        finally:
-            self._dies_at, self._dead = 0, False
-
-    def _watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(*arguments: Any, **options: Any) -> Any:
-            if name != "run" and not self._is_ours(arguments[0]):
-                return real(*arguments, **options)
-            if self._dead:
-                raise Death
-            self.operations.append(name)
-            dies = len(self.operations) == self._dies_at
-            if dies and self._when == "before":
-                self._die()
-            if dies and self._when == "half" and name == "write":
-                real(arguments[0], arguments[1][: len(arguments[1]) // 2])
-                self._die()
-            result = real(*arguments, **options)
-            if name == "open" and isinstance(result, int):
-                self._open.add(result)
-            if dies:
-                self._die()
-            return result
-
-        return operation
-
-    def _close(self, real: Callable[[int], None]) -> Callable[[int], None]:
-        def close(descriptor: int) -> None:
-            self._open.discard(descriptor)
-            real(descriptor)
-
-        return close
-
-    def _die(self) -> None:
-        self._dead = True
-        raise Death
-
-    def _is_ours(self, what: Any) -> bool:
-        return what in self._open if isinstance(what, int) else str(what).startswith(self._root)
 
 
 class Place:
@@ -196,30 +127,13 @@ def mortal(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Mortal:
     return Mortal(tmp_path, monkeypatch)
 
 
-def every_death(mortal: Mortal, place: Place, before: Callable[[], None], work: Callable[[], None]) -> Iterator[str]:
-    """Have `work` die at each of its operations, each time in a fresh place; yields where, after each death."""
-    place.reset()
-    before()
-    with mortal.life():
-        work()
-    operations = len(mortal.operations)
-    assert operations > 5
-    for number, name in enumerate(list(mortal.operations), start=1):
-        for when in ("before", "half", "after") if name == "write" else ("before", "after"):
-            place.reset()
-            before()
-            with contextlib.suppress(Death), mortal.life(number, when):
-                work()
-            yield f"{when} operation {number} of {operations}"
-
-
 def test_a_preparation_that_died_anywhere_ends_the_same_when_it_is_done_again(place: Place, mortal: Mortal) -> None:
     place.reset()
     place.prepare()
     expected, listed = place.snapshot(), place.listed()
     assert expected["deep/cd.iso"] == place.contents[str(place.root / "deep" / "cd.iso")]
 
-    for where in every_death(mortal, place, lambda: None, place.prepare):
+    for where in every_death(mortal, place.reset, lambda: None, place.prepare):
         place.prepare()
         assert place.snapshot() == expected, where
         assert place.listed() == listed, where
@@ -229,7 +143,7 @@ def test_a_preparation_that_died_anywhere_is_undone_without_a_trace(place: Place
     place.reset()
     untouched = place.snapshot()
 
-    for where in every_death(mortal, place, lambda: None, place.prepare):
+    for where in every_death(mortal, place.reset, lambda: None, place.prepare):
         place.release()
         assert place.snapshot() == untouched, where
         assert place.listed() == set(), where
@@ -239,7 +153,7 @@ def test_a_roll_back_that_died_anywhere_ends_the_same_when_it_is_done_again(plac
     place.reset()
     untouched = place.snapshot()
 
-    for where in every_death(mortal, place, place.prepare, place.release):
+    for where in every_death(mortal, place.reset, place.prepare, place.release):
         place.release()
         assert place.snapshot() == untouched, where
         assert place.listed() == set(), where
@@ -249,7 +163,7 @@ def test_a_clean_up_that_died_anywhere_ends_the_same_when_it_is_done_again(place
     place.reset()
     untouched = place.snapshot()
 
-    for where in every_death(mortal, place, place.prepare, place.arrive_and_leave):
+    for where in every_death(mortal, place.reset, place.prepare, place.arrive_and_leave):
         place.arrive_and_leave()
         assert place.snapshot() == untouched, where
         assert list(place.ledger_folder.rglob("*.jsonl")) == [], where
