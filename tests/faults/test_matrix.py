@@ -11,18 +11,25 @@ import pytest
 LOGS = pathlib.Path(__file__).parents[2] / ".cache/faults"
 
 
-@pytest.mark.timeout(420)
-def test_holds(stage: Any, results: list[Any], case: Any) -> None:
+@pytest.fixture
+def ready(stage: Any, case: Any) -> Any:
+    """The laboratory of the case: to build one takes minutes where others want the processors, and is no part of the test."""
+    stage.use(case.database)
+    return stage
+
+
+@pytest.mark.timeout(900, func_only=True)
+def test_holds(ready: Any, results: list[Any], case: Any) -> None:
     from faultkit import matrix, runner
 
-    stage.use(case.database)
+    stage = ready
     result = runner.play(stage, case)
     results.append(result)
     matrix.keep(result)
     if not result.held:
         reasons = "\n".join(map(str, result.violations)) or result.trouble
         kept = keep_logs(stage, case.name, reasons)
-        stage.rebuild()
+        stage.spoil()
         pytest.fail(f"{reasons}\n(logs of the laboratory: {kept})", pytrace=False)
 
 

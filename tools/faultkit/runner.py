@@ -20,7 +20,7 @@ from labkit.scenario import HOST, TASK
 REACH_LIMIT_S = 60.0
 LIMIT_S = 30.0
 """Seconds after the parts are back in which everything must be consistent."""
-MOVE_LIMIT_S = 60.0
+MOVE_LIMIT_S = 120.0
 """How long a guest may need to move, or a migration to end, while something is away: several times what it takes."""
 LOOK_LIMIT_S = 75.0
 """How long it is looked at, to tell how late what is late comes."""
