@@ -198,8 +198,17 @@ class MigrationJobs:
 
     # --- source -----------------------------------------------------------------------------------------------------
 
-    def transfer(self, context: RequestContext, plan: MigrationPlan, guest: Primitive, prepared: Primitive) -> Primitive:
+    def transfer(
+        self,
+        context: RequestContext,
+        plan: MigrationPlan,
+        guest: Primitive,
+        prepared: Primitive,
+        destination_is_dead: bool = False,
+    ) -> Primitive:
         """Move the guest, up to and with the handover; returns a TransferOutcome.
+
+        `destination_is_dead`: an operator wants the guest back, and vouches that the destination host does not run.
 
         What is decided stays decided: the outcome is on disk before it is told, and told again when asked again.
         """
@@ -209,6 +218,7 @@ class MigrationJobs:
         record.keep("arguments", {"guest": guest, "prepared": prepared})
         control = self._controls.setdefault(plan.migration_uuid, TransferControl())
         control.journal = record
+        control.destination_is_dead = destination_is_dead
         LOG.info("%s transfer to %s begins", plan.label, plan.destination_host)
         try:
             outcome = concurrency.run_native(

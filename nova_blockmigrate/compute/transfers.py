@@ -18,6 +18,7 @@ class TransferControl:
 
     def __init__(self) -> None:
         self.journal: Journal
+        self.destination_is_dead = False
         self._lock = concurrency.native.threading.Lock()
         self._progress: TransferProgress | None = None
         self._abort_reason = ""

@@ -19,7 +19,7 @@ from nova_blockmigrate.conductor.preflight.registry import evaluate_only
 from nova_blockmigrate.conductor.settings import server_of
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, compute_nodes, instances, server_lists, volumes
+from nova_blockmigrate.db.queries import actions, compute_nodes, instances, migrations, server_lists, volumes
 from nova_blockmigrate.objects import (
     CheckResult,
     GuestDescription,
@@ -139,6 +139,8 @@ class Adoption:
                 raise exceptions.NotAdopted(server=instance.display_name)
             if volumes.of_instance(db, instance.id):
                 raise exceptions.Conflict(f"Server {instance.display_name} has volumes of this system: detach them first.")
+            if migrations.in_progress(db, server_uuid) is not None:
+                raise exceptions.Conflict(f"A migration of server {instance.display_name} is not completed yet: try again.")
             if not instances.swap_task_state(db, server_uuid, [None], TaskState.DELETING.value):
                 raise exceptions.InstanceInvalidState(
                     instance_uuid=server_uuid, attr="task_state", state=instance.task_state, method="release"

@@ -24,7 +24,7 @@ from nova_blockmigrate.conductor.steps import Where
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext, service_context
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import instances, migrations
+from nova_blockmigrate.db.queries import compute_nodes, instances, migrations, services
 from nova_blockmigrate.objects import MigrationPlan, StepReport
 
 JOB_WAIT_S = 2.0
@@ -106,10 +106,12 @@ class LeasedMigration:
         patience_s: float | None = -1,
         wait_s: float = JOB_WAIT_S,
         on_progress: Callable[[StepReport], None] = lambda report: None,
+        instance: models.Instance | None = None,
     ) -> Any:
-        """Have a host do a job; `patience_s` is the option's unless given, None means for ever."""
+        """Have a host do a job; `patience_s` is the option's unless given, None means for ever. `instance`: the server's row, if
+        it was read already."""
         host = migration.source_compute if where is Where.SOURCE else migration.dest_compute or ""
-        plan = self.plan(migration)
+        plan = self.plan(migration, instance)
         context = self.context(migration)
 
         def call() -> StepReport:
@@ -118,9 +120,19 @@ class LeasedMigration:
         patience = self.conf.conductor.host_timeout if patience_s == -1 else patience_s
         return hosts.ask_until_done(hosts.Asking(host, job, call, self.around.stopping, patience, on_progress))
 
-    def plan(self, migration: models.Migration) -> MigrationPlan:
+    def is_declared_dead(self, host: str | None) -> bool:
+        """An operator has said, by forcing its compute service down, that a host does not run (Nova's fencing)."""
         with session.reader() as db:
-            instance = instances.get(db, migration.instance_uuid)
+            service = services.find(db, host or "", compute_nodes.COMPUTE_BINARY)
+        return service is not None and service.forced_down
+
+    def server(self, migration: models.Migration) -> models.Instance:
+        """Its row as it is now; one that was deleted since has its mark."""
+        with session.reader() as db:
+            return instances.get(db, migration.instance_uuid, include_deleted=True)
+
+    def plan(self, migration: models.Migration, instance: models.Instance | None = None) -> MigrationPlan:
+        instance = instance or self.server(migration)
         return checking.plan_of(migration, server_of(instance), migration.dest_compute or "")
 
     def context(self, migration: models.Migration) -> RequestContext:

@@ -10,27 +10,33 @@ import threading
 import time
 from collections.abc import Callable
 
+import oslo_messaging
+from oslo_db import exception as db_exception
 from oslo_log import log
-from sqlalchemy import orm
+from sqlalchemy import exc, orm
 
 from nova_blockmigrate import breakpoints, exceptions
 from nova_blockmigrate.conductor import checking, hosts, steps
+from nova_blockmigrate.conductor.finishing import Finishing
 from nova_blockmigrate.conductor.leased import OVER, Columns, LeasedMigration, LeaseLost, Surroundings, label
 from nova_blockmigrate.conductor.migration_ports import MigrationPorts
 from nova_blockmigrate.conductor.roll_back import Failure, aborted, failing_by_volumes, roll_back, turn_back, vm_state
 from nova_blockmigrate.conductor.steps import Step, Where
-from nova_blockmigrate.conductor.transferring import Transferring, final_counters
+from nova_blockmigrate.conductor.transferring import Transferring
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, instances, migrations, rows
 from nova_blockmigrate.notifications import servers
-from nova_blockmigrate.objects import MigrationStatus, TransferOutcome, TransferProgress, from_primitive, to_primitive
+from nova_blockmigrate.objects import MigrationStatus, TransferOutcome, from_primitive, to_primitive
 
 LOG = log.getLogger(__name__)
+_DATABASE_ERRORS = (db_exception.DBError, exc.SQLAlchemyError)
 
 RETRY_S = 2.0
 """Between two tries of a step that must succeed."""
-CLEAN_PATIENCE_S = 60.0
-"""How long the source may be silent before a migration that is over in all but that is completed without it."""
+EARLIER_LOOK_S = 0.5
+"""Between two looks at an earlier migration of the same server."""
+MOST_SURPRISES = 3
+"""How often in a row a step may end in an error that nobody foresaw before the migration goes back, while it still can."""
 
 
 class LiveMigrateTask:
@@ -42,6 +48,8 @@ class LiveMigrateTask:
         self._id = migration_id
         self._leased = LeasedMigration(surroundings, migration_id)
         self._ports = MigrationPorts(self._leased)
+        self._finishing = Finishing(self._leased, self._ports)
+        self._surprises = 0
         self._work: dict[str, Callable[[models.Migration], Columns]] = {
             "check": self._check,
             "queue": self._queue,
@@ -86,10 +94,29 @@ class LiveMigrateTask:
         except (Failure, hosts.JobFailed) as error:
             if step.may_go_back:
                 return turn_back(self._leased, migration, step, self._failure(step, error))
-            LOG.error("%s %s failed, trying again in %.0f s: %s", label(migration), step.name, RETRY_S, error)
-            self._leased.pause(RETRY_S)
-            return self._leased.read()
+            return self._try_again(migration, step, str(error))
+        except (hosts.Stopping, LeaseLost, *_DATABASE_ERRORS):
+            raise  # of the migration they say nothing
+        except Exception as error:  # the border of a step: whatever it was, its user hears of it, and it does not go on for ever
+            LOG.exception("%s %s met with an error that was not foreseen", label(migration), step.name)
+            return self._surprised(migration, step, error)
+        self._surprises = 0
         return self._advance(step, columns, time.monotonic() - started)
+
+    def _try_again(self, migration: models.Migration, step: Step, why: str) -> models.Migration:
+        LOG.error("%s %s failed, trying again in %.0f s: %s", label(migration), step.name, RETRY_S, why)
+        migration = self._leased.write(reason=why)
+        self._leased.pause(RETRY_S)
+        return migration
+
+    def _surprised(self, migration: models.Migration, step: Step, error: Exception) -> models.Migration:
+        """Before the transfer it goes back, if trying again does not help; in it and after it the guest may have moved."""
+        self._surprises += 1
+        why = f"{step.name}: {_in_words(error)}"
+        if self._surprises < MOST_SURPRISES or not step.may_be_skipped:
+            return self._try_again(migration, step, why)
+        self._surprises = 0
+        return turn_back(self._leased, migration, step, Failure(why))
 
     def _failure(self, step: Step, error: Failure | hosts.JobFailed) -> Failure:
         if isinstance(error, Failure):
@@ -123,6 +150,7 @@ class LiveMigrateTask:
 
     def _check(self, migration: models.Migration) -> Columns:
         """Run all checks on the named host, or on one host after the other until one passes."""
+        self._await_earlier(migration)
         while not self._around.checks.acquire(timeout=1.0):
             if self._around.stopping.is_set():
                 raise hosts.Stopping
@@ -130,6 +158,25 @@ class LiveMigrateTask:
             return self._check_now()
         finally:
             self._around.checks.release()
+
+    def _await_earlier(self, migration: models.Migration) -> None:
+        """The server is active as soon as it has moved, while its last migration still finishes: what that one left at either
+        host must be gone before this one begins."""
+        told = False
+        while (earlier := self._earlier(migration)) is not None:
+            if self._leased.read().abort_requested:
+                raise aborted()
+            if not told:
+                LOG.info("%s waits for migration %d of the same server", label(migration), earlier)
+                self._leased.write(reason=f"It waits for migration {earlier} of the same server, which is not completed yet.")
+            told = True
+            self._leased.pause(EARLIER_LOOK_S)
+        if told:
+            self._leased.write(reason=None)
+
+    def _earlier(self, migration: models.Migration) -> int | None:
+        with session.reader() as db:
+            return migrations.unfinished_before(db, migration)
 
     def _check_now(self) -> Columns:
         with session.writer() as db:
@@ -181,22 +228,10 @@ class LiveMigrateTask:
         return {"reason": None}
 
     def _finish_destination(self, migration: models.Migration) -> Columns:
-        answer = self._leased.ask(migration, Where.DESTINATION, "finish_destination", {}, patience_s=None)
-        with failing_by_volumes():
-            self._around.volumes.complete(migration.instance_uuid, migration.dest_compute or "")
-        return final_counters(migration, from_primitive(TransferProgress, answer["progress"])) if answer["progress"] else {}
+        return self._finishing.finish_destination(migration)
 
     def _clean_source(self, migration: models.Migration) -> Columns:
-        """A source that stays away clears itself when it reports again; nobody, and no slot, waits for that."""
-        arguments = {"guest": migration.guest}
-        try:
-            self._leased.ask(migration, Where.SOURCE, "clean_source", arguments, patience_s=CLEAN_PATIENCE_S)
-        except hosts.HostSilent as silence:
-            LOG.warning("%s %s It clears what the guest left there when it reports again.", label(migration), silence)
-            self._ports.tell_of_departure(migration)
-        with failing_by_volumes():
-            self._around.volumes.take(migration.instance_uuid, migration.source_compute)
-        return {}
+        return self._finishing.clean_source(migration)
 
 
 def _move_instance(db: orm.Session, migration: models.Migration, ports: MigrationPorts) -> None:
@@ -213,6 +248,15 @@ def _move_instance(db: orm.Session, migration: models.Migration, ports: Migratio
         "network_info": ports.known_after(instance, migration),
     }
     rows.assign(db, instance, values)
+
+
+def _in_words(error: Exception) -> str:
+    """What an unforeseen error says; of one that a host sends, without its stack."""
+    if isinstance(error, exceptions.BlockMigrateError):
+        return error.message
+    if isinstance(error, oslo_messaging.RemoteError):
+        return f"{error.exc_type}: {error.value}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _host_of(step: Step, migration: models.Migration, columns: Columns) -> str | None:

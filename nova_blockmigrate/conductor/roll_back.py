@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import oslo_messaging
 from oslo_log import log
 from sqlalchemy import orm
 
@@ -99,7 +100,7 @@ def roll_back(leased: LeasedMigration, migration: models.Migration) -> models.Mi
             continue  # slots are released with the end itself
         try:
             leased.ask(migration, undone.where, undone.undo, {}, patience_s=UNDO_PATIENCE_S)
-        except hosts.JobFailed as error:
+        except (hosts.JobFailed, oslo_messaging.RemoteError) as error:
             LOG.error("%s %s: left to the host itself: %s", label(migration), undone.undo, error)
         if undone.where is Where.DESTINATION:
             _take_volumes(leased, migration)

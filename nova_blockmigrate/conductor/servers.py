@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from typing import Any
 
 from oslo_config import cfg
@@ -18,13 +19,14 @@ from nova_blockmigrate.conductor.settings import candidates, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext, service_context
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, compute_nodes, external_events, instances, networks, server_tasks
+from nova_blockmigrate.db.queries import actions, compute_nodes, external_events, instances, migrations, networks, server_tasks
 from nova_blockmigrate.notifications import servers as notified
 from nova_blockmigrate.objects import PowerState, StepReport, TaskState, VmState, to_primitive
 
 LOG = log.getLogger(__name__)
 
 JOB_WAIT_S = 10.0
+ARRIVAL_LOOK_S = 0.2
 RESULT = {
     "start": VmState.ACTIVE,
     "stop": VmState.STOPPED,
@@ -49,6 +51,8 @@ class ServerTasks:
 
     def do(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
         """Begin an action, or go on with one that another conductor began."""
+        if action != "build":
+            self._await_arrival(server_uuid)
         match action:
             case "build":
                 self.build(context, server_uuid)
@@ -143,6 +147,22 @@ class ServerTasks:
             LOG.warning("[server %s] its ports are shown as they were: %s", server_uuid, error.message)
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _await_arrival(self, server_uuid: str) -> None:
+        """A guest that has just moved is finished at its host first, which takes moments: nothing is done to it under the hands
+        of its migration. Where that cannot get on, the action begins all the same, and fails or not by itself.
+
+        :raises hosts.Stopping: this conductor stops.
+        """
+        began = time.monotonic()
+        while True:
+            with session.reader() as db:
+                migration = migrations.arriving(db, server_uuid)
+            stuck = time.monotonic() - began > self.conf.conductor.host_timeout
+            if migration is None or (stuck and migration.reason):
+                return
+            if self.stopping.wait(ARRIVAL_LOOK_S):
+                raise hosts.Stopping
 
     def _place(self, server_uuid: str) -> models.Instance:
         """Give the server a host: the one its user named, or the best.

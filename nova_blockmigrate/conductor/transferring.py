@@ -4,6 +4,9 @@ source's compute service is silent, the destination.
 
 from __future__ import annotations
 
+import dataclasses
+
+import oslo_messaging
 from oslo_log import log
 
 from nova_blockmigrate import rpc
@@ -12,7 +15,7 @@ from nova_blockmigrate.conductor.leased import Columns, LeasedMigration, label
 from nova_blockmigrate.conductor.roll_back import ABORTED, Failure
 from nova_blockmigrate.conductor.steps import Where
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import compute_nodes, instances, migrations, services
+from nova_blockmigrate.db.queries import instances, migrations
 from nova_blockmigrate.objects import (
     MigrationStatus,
     StepReport,
@@ -60,37 +63,40 @@ class Transferring:
             return self._ask_source(migration)
         except hosts.HostSilent as silence:
             return self._ask_destination(migration, str(silence))
+        except oslo_messaging.RemoteError as error:  # it could not take the question in: of the guest that says nothing
+            return TransferOutcome(Verdict.UNDECIDED, f"{migration.source_compute}: {error.exc_type}: {error.value}")
 
     def _ask_source(self, migration: models.Migration) -> TransferOutcome:
         answer = self._leased.ask(
             migration,
             Where.SOURCE,
             "transfer",
-            {"guest": migration.guest, "prepared": migration.prepared},
+            {"guest": migration.guest, "prepared": migration.prepared} | self._word_of_the_destination(migration),
             patience_s=SILENCE_S,
             wait_s=self._leased.conf.libvirt.live_migration_poll_interval,
             on_progress=self._take_in,
         )
         return from_primitive(TransferOutcome, answer)
 
+    def _word_of_the_destination(self, migration: models.Migration) -> dict[str, bool]:
+        """An operator wants it back and vouches that the destination does not run."""
+        if migration.abort_requested and self._leased.is_declared_dead(migration.dest_compute):
+            return {"destination_is_dead": True}
+        return {}
+
     def _ask_destination(self, migration: models.Migration, silence: str) -> TransferOutcome:
         """The destination's service sees whether a handover was left half way, and completes it on proof."""
-        arguments = {"source_is_dead": migration.force_complete_requested and self._source_is_declared_dead(migration)}
+        wished = migration.force_complete_requested or migration.abort_requested
+        arguments = {"source_is_dead": wished and self._leased.is_declared_dead(migration.source_compute)}
         try:
             answer = self._leased.ask(migration, Where.DESTINATION, "complete_arrival", arguments, patience_s=SILENCE_S)
         except hosts.JobFailed as error:
             return TransferOutcome(Verdict.UNDECIDED, f"{silence} {error}")
         outcome = from_primitive(TransferOutcome, answer)
-        if outcome.verdict is Verdict.HANDED_OVER:
-            LOG.warning("%s completed by %s: %s", label(migration), migration.dest_compute, silence)
-            return outcome
+        if outcome.verdict is not Verdict.UNDECIDED:
+            LOG.warning("%s %s, says %s: %s", label(migration), outcome.verdict, migration.dest_compute, silence)
+            return dataclasses.replace(outcome, cancelled=outcome.cancelled or migration.abort_requested)
         return TransferOutcome(Verdict.UNDECIDED, f"{silence} {outcome.reason}")
-
-    def _source_is_declared_dead(self, migration: models.Migration) -> bool:
-        """An operator has said, by forcing its service down, that the source host does not run (Nova's fencing)."""
-        with session.reader() as db:
-            service = services.find(db, migration.source_compute, compute_nodes.COMPUTE_BINARY)
-        return service is not None and service.forced_down
 
     def _take_in(self, report: StepReport) -> None:
         """Keep the figures, and see that the source knows what its user wishes."""

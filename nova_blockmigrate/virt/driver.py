@@ -68,6 +68,9 @@ class TransferControl(Protocol):
     """What the manager tells a running transfer, and hears of it. Safe to use from any native thread."""
 
     journal: Journal
+    destination_is_dead: bool
+    """An operator vouches that the destination host does not run, should its hypervisor be out of reach: what is on the source
+    is the last that is left."""
 
     def report(self, progress: TransferProgress) -> None:
         """Called every `live_migration_poll_interval` seconds while the transfer runs. Never blocks."""
@@ -257,7 +260,8 @@ class ComputeDriver(abc.ABC):
         """On the destination, when the source's compute service does not answer: HANDED_OVER if the guest is here, or can
         be let run here because the source's hypervisor proves that it never runs there again; else UNDECIDED, with what is known.
 
-        `source_is_dead`: an operator vouches for that, should the source's hypervisor be out of reach.
+        `source_is_dead`: an operator vouches for that, should the source's hypervisor be out of reach. A guest of which nothing is
+        here then has STAYED there, with its disks.
         `goes_on`: asked after the hypervisors and before the guest is let run: whether this migration is under way still. If it is
         not, the copy here is stale, and the guest left the source (or was deleted) for another reason."""
 

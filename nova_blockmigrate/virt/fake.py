@@ -112,7 +112,7 @@ class FakeDriver(ComputeDriver):
 
     def destroy(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
         with self._at("destroy"):
-            others = [name for name in self.cloud.where(server.uuid) if name != self.host.name]
+            others = [name for name, state in self.cloud.where(server.uuid).items() if name != self.host.name and state not in GONE]
             self.cloud.remove_copy(self.host, server.uuid)
             if not others:
                 self.cloud.deleted.add(server.uuid)
@@ -274,6 +274,8 @@ class FakeDriver(ComputeDriver):
             source, uuid = self.cloud.host(plan.source_host), plan.server.uuid
             source_gone = source.state_of(uuid) in (Copy.ABSENT, Copy.MIGRATED_AWAY) if source.up else source_is_dead
             copy = self.host.copies.get(uuid)
+            if copy is None and source_is_dead and not source.up:
+                return TransferOutcome(Verdict.STAYED, f"{source.name} is said to be dead", power_state=PowerState.SHUTDOWN)
             if copy is None or not source_gone or copy.state in HALF_MADE - {Copy.PAUSED_COMPLETE}:
                 return TransferOutcome(Verdict.UNDECIDED, f"{self.host.state_of(uuid)} on {self.host.name}")
             if copy.state is Copy.PAUSED_COMPLETE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from client import Product, wait_until
@@ -166,6 +167,74 @@ def test_failing_cleanup_after_the_switch_is_repeated(product: Product, boot: Bo
     product.wait_active(uuid, "compute2")
     product.wait_migration(uuid, "completed")
     _nothing_is_left_on(product, uuid, "compute1")
+
+
+def test_server_that_is_deleted_while_its_source_is_cleaned_leaves_nothing(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("hold", host="compute1", point="post_live_migration_at_source")
+    product.migrate(uuid, "compute2")
+    product.control("wait_reached", host="compute1", point="post_live_migration_at_source")
+    product.wait_active(uuid, "compute2")
+    assert product.request("DELETE", f"/servers/{uuid}").status == 204
+    wait_until(lambda: product.request("GET", f"/servers/{uuid}").status == 404, "it is deleted")
+    product.control("release", host="compute1", point="post_live_migration_at_source")
+    _is_over(product, uuid, "completed")
+    assert product.control("where", uuid=uuid) == {}
+    assert product.control("leftovers", uuid=uuid) == []
+
+
+def test_server_that_is_deleted_before_it_is_finished_at_its_host_is_finished_first(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("hold", host="compute2", point="post_live_migration_at_destination")
+    product.migrate(uuid, "compute2")
+    product.control("wait_reached", host="compute2", point="post_live_migration_at_destination")
+    product.wait_active(uuid, "compute2")
+    assert product.request("DELETE", f"/servers/{uuid}").status == 204
+    assert product.server(uuid)["OS-EXT-STS:task_state"] == "deleting"
+    product.control("release", host="compute2", point="post_live_migration_at_destination")
+    wait_until(lambda: product.request("GET", f"/servers/{uuid}").status == 404, "it is deleted")
+    _is_over(product, uuid, "completed")
+    assert product.control("where", uuid=uuid) == {}
+    assert product.control("leftovers", uuid=uuid) == []
+
+
+def test_second_migration_begins_when_the_first_is_completed(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("hold", host="compute1", point="post_live_migration_at_source")
+    product.migrate(uuid, "compute2")
+    product.control("wait_reached", host="compute1", point="post_live_migration_at_source")
+    product.wait_active(uuid, "compute2")
+    assert product.migrate(uuid, "compute1").status == 202
+    wait_until(lambda: "waits for migration" in (_newest(product, uuid)["reason"] or ""), "it waits")
+    assert _newest(product, uuid)["status"] == "accepted"
+    product.control("release", host="compute1", point="post_live_migration_at_source")
+    product.wait_active(uuid, "compute1")
+    product.wait_migration(uuid, "completed")
+    assert product.control("where", uuid=uuid) == {"compute1": "running"}
+    assert product.control("leftovers", uuid=uuid) == []
+
+
+def test_second_migration_that_waits_for_the_first_can_be_aborted(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("hold", host="compute1", point="post_live_migration_at_source")
+    product.migrate(uuid, "compute2")
+    product.control("wait_reached", host="compute1", point="post_live_migration_at_source")
+    product.wait_active(uuid, "compute2")
+    product.migrate(uuid, "compute1")
+    second = _newest(product, uuid)["id"]
+    assert product.request("DELETE", f"/servers/{uuid}/migrations/{second}").status == 202
+    _is_over(product, uuid, "cancelled")
+    product.control("release", host="compute1", point="post_live_migration_at_source")
+    product.wait_active(uuid, "compute2")
+
+
+def _newest(product: Product, uuid: str) -> dict[str, Any]:
+    """Its row: the API shows neither reasons nor migrations of a server that is gone."""
+    return product.rows(uuid)["migrations"][-1]
+
+
+def _is_over(product: Product, uuid: str, status: str) -> None:
+    wait_until(lambda: _newest(product, uuid)["status"] == status, f"the newest migration is {status}")
 
 
 def _progress(product: Product, uuid: str) -> dict[str, int]:

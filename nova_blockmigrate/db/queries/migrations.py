@@ -52,9 +52,21 @@ def id_of(db: orm.Session, uuid: str) -> int | None:
 
 
 def in_progress(db: orm.Session, instance_uuid: str) -> Migration | None:
-    """The migration that the server is in; there is one at most."""
+    """The migration that the server is in: the newest, where one before it still finishes."""
     statement = sa.select(Migration).where(Migration.instance_uuid == instance_uuid, _UNFINISHED)
     return db.scalars(statement.order_by(Migration.id.desc()).limit(1)).first()
+
+
+def unfinished_before(db: orm.Session, migration: Migration) -> int | None:
+    """The id of an older migration of the same server that is not over."""
+    older = (Migration.instance_uuid == migration.instance_uuid, Migration.id < migration.id)
+    return db.scalar(sa.select(Migration.id).where(_UNFINISHED, *older).limit(1))
+
+
+def arriving(db: orm.Session, instance_uuid: str) -> Migration | None:
+    """The migration whose guest has moved to where its server is, and is not finished there."""
+    statement = sa.select(Migration).where(Migration.instance_uuid == instance_uuid, _UNFINISHED)
+    return db.scalar(statement.where(Migration.step == "finish_destination").limit(1))
 
 
 def unfinished(db: orm.Session) -> list[Migration]:

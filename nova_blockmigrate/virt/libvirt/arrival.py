@@ -52,7 +52,8 @@ def complete(
 ) -> TransferOutcome:
     """Let a complete copy run here if the source's libvirt proves that it never runs there again (see `decide`).
 
-    `source_is_dead`: somebody vouches for that while the source's libvirt cannot be reached.
+    `source_is_dead`: somebody vouches for that while the source's libvirt cannot be reached. libvirt here has ended a copy whose
+    source is dead, unless it was complete: then it is kept, and persistent. So one that is absent never ran here.
     `goes_on`: whether the migration is under way still. It may be over: its guest stayed, unseen from here, and has moved to a
     third host since, or was deleted. Then its source looks the same, but the copy here is stale. So it is asked after looking.
     """
@@ -62,6 +63,9 @@ def complete(
     ]
     there, here = in_parallel(looks)
     if source_is_dead and there.copy is Copy.UNREACHABLE:
+        if here.copy is Copy.ABSENT:
+            reason = f"{there.detail}: an operator says that {source.name} is dead, and no copy of the guest was complete here."
+            return TransferOutcome(Verdict.STAYED, reason, power_state=PowerState.SHUTDOWN)
         there = dataclasses.replace(there, copy=Copy.MIGRATED_AWAY)
     action = decide(there, here)
     if action is Action.RESUME_DESTINATION:

@@ -37,7 +37,7 @@ def decide(source: Observation, destination: Observation) -> Action:
     here, there = _as_source(source.copy), _as_destination(destination.copy)
     if here is Copy.UNREACHABLE:
         return Action.WAIT
-    if source.fenced and here not in _EXECUTES:  # libvirt may not have noticed that it is dead
+    if here is Copy.MIGRATED_AWAY or (source.fenced and here not in _EXECUTES):  # libvirt may not have noticed that it is dead
         return _source_fenced(there, destination.never_ran)
     if here in _JOB:
         return Action.WATCH if there is not Copy.RUNNING else _both(here)
@@ -105,7 +105,8 @@ def _source_ended(there: Copy) -> Action:
 
 
 def _source_fenced(there: Copy, never_ran: bool) -> Action:
-    """We killed it for the other copy's sake. When that one is lost before it ever ran, the source's disks are the last word."""
+    """We, or libvirt, killed it for the other copy's sake. When that one is lost before it ever ran, the source's disks are the
+    last word."""
     lost = there in _NOT_THERE or there is Copy.INCOMING
     if lost and never_ran:
         return Action.DESTROY_DESTINATION if there is Copy.INCOMING else Action.ROLL_BACK

@@ -395,6 +395,7 @@ class LiveMigration:
             was_paused=self._was_paused,
             process=self._process,
             never_resumed=self._never_resumed,
+            destination_is_dead=self._control.destination_is_dead,
         )
         outcome = Settlement(situation).reach()
         if outcome.verdict is Verdict.HANDED_OVER:

@@ -33,6 +33,8 @@ PATIENCE_S = 20.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 FENCED = "fenced"
 
+LOST = "its destination is dead, says an operator: the guest is here as it was when it was to run there"
+
 _STAYED = {Action.ROLL_BACK, Action.DESTROY_DESTINATION, Action.RESUME_SOURCE}
 _ENDED = {
     PowerState.SHUTDOWN: "the guest was shut down while it was copied",
@@ -57,6 +59,8 @@ class Situation:
     process: QemuProcess | None = None
     never_resumed: bool = False
     """The destination's libvirt refused to resume its copy."""
+    destination_is_dead: bool = False
+    """An operator vouches for that, should its libvirt be out of reach, and wants the guest back."""
 
     @property
     def fenced(self) -> bool:
@@ -70,6 +74,8 @@ class Settlement:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._trouble = ""
+        self._is_lost = False
+        """The destination cannot be reached, and is dead by an operator's word."""
 
     def reach(self) -> TransferOutcome:
         """Observe, decide and act until it is settled, or patience ends."""
@@ -99,6 +105,9 @@ class Settlement:
         source, destination = in_parallel(looks)
         if source.copy is Copy.SHUT_OFF and qemu_log.was_migrated(situation.name):
             source = dataclasses.replace(source, copy=Copy.MIGRATED_AWAY, detail=f"{source.detail}; its log says migrated")
+        self._is_lost = situation.destination_is_dead and destination.copy is Copy.UNREACHABLE
+        if self._is_lost:
+            return source, dataclasses.replace(destination, copy=Copy.ABSENT, never_ran=True)
         return source, dataclasses.replace(destination, never_ran=situation.never_resumed)
 
     def _act(self, action: Action, source: Observation, destination: Observation) -> TransferOutcome | None:
@@ -128,7 +137,7 @@ class Settlement:
         if source.copy is Copy.ABSENT:
             power_state = PowerState.SHUTDOWN
             self._define_source_again()
-        reason = _ENDED.get(power_state, "")
+        reason = LOST if self._is_lost else _ENDED.get(power_state, "")
         cancelled = self._situation.aborted and not reason
         if cancelled:
             reason = self._situation.abort_reason or "the migration was aborted"

@@ -76,6 +76,11 @@ def test_a_destination_lost_before_it_ever_ran_leaves_the_sources_disks_the_last
     assert decide(Observation(source, fenced=True), Observation(destination, never_ran=True)) is action
 
 
+def test_it_is_the_same_when_libvirt_gave_the_source_up_by_itself() -> None:
+    lost = Observation(Copy.ABSENT, never_ran=True)
+    assert decide(Observation(Copy.MIGRATED_AWAY), lost) is Action.ROLL_BACK
+
+
 @pytest.mark.parametrize(("source", "destination", "fenced"), PAIRS)
 def test_the_destination_starts_only_when_the_source_cannot_run(source: Copy, destination: Copy, fenced: bool) -> None:
     action = decide(Observation(source, fenced=fenced), Observation(destination))
