@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import falcon
+from oslo_db import exception as db_exception
 
 from nova_blockmigrate import exceptions
 
@@ -51,6 +52,8 @@ def register(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _of_falcon)
     app.add_error_handler(exceptions.BlockMigrateError, _ours)
+    for refused in (db_exception.DBDataError, db_exception.DBInvalidUnicodeParameter):
+        app.add_error_handler(refused, _unfit)
 
 
 def _ours(request: falcon.Request, response: falcon.Response, error: exceptions.BlockMigrateError, params: Any) -> None:
@@ -68,6 +71,12 @@ def _of_falcon(request: falcon.Request, response: falcon.Response, error: falcon
         response.set_header(name, value)
     texts = {404: "The resource could not be found.", 405: "The method is not allowed for this resource."}
     _answer(response, code, texts.get(code) or error.description or error.title or falcon.code_to_http_status(code))
+
+
+def _unfit(request: falcon.Request, response: falcon.Response, error: Exception, params: Any) -> None:
+    """Databases differ in what they hold (lengths, ranges, characters); what one refuses came from the request."""
+    LOG.warning("The database refuses a value of %s %s", request.method, request.path, exc_info=error)
+    _answer(response, 400, "Invalid input: the database cannot hold a value of the request.")
 
 
 def _unexpected(request: falcon.Request, response: falcon.Response, error: Exception, params: Any) -> None:

@@ -11,6 +11,7 @@ from oslo_config import cfg
 from oslo_middleware import cors
 
 from nova_blockmigrate.api import microversions
+from nova_blockmigrate.context import RequestContext
 
 HEALTH = "/healthcheck"
 _REQUEST_IDS = ("X-OpenStack-Request-ID", "X-Compute-Request-Id")
@@ -26,7 +27,19 @@ def around(application: Any, conf: cfg.ConfigOpts) -> Any:
     """The application as a WSGI server gets it."""
     set_cors_defaults()
     application = _WithHealth(oslo_middleware.CORS(application, conf), oslo_middleware.Healthcheck(application, conf))
-    return RequestId(oslo_middleware.HTTPProxyToWSGI(application, conf))
+    return RequestId(_WithContext(oslo_middleware.HTTPProxyToWSGI(application, conf)))
+
+
+class _WithContext:
+    """What is logged before the caller is known names this request, not the one that the thread answered before."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        ids = {name: environ.get(f"openstack.{name}") for name in ("request_id", "global_request_id")}
+        RequestContext(**ids)
+        return self._application(environ, start_response)
 
 
 class _WithHealth:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from nova_blockmigrate import exceptions
+from nova_blockmigrate.api.query import number
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.db.queries import rows
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 def limit(request: Request) -> int:
     """How many items the answer may have."""
     most: int = request.conf.api.max_limit
+    text = request.query.text("limit") or ""
+    if text.isascii() and text.isdigit() and number(text) is None:
+        return most  # a client's way to say: all
     asked = request.query.integer("limit")
     return most if asked is None else min(asked, most)
 

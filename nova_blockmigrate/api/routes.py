@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,9 +17,11 @@ import falcon
 import jsonschema
 
 from nova_blockmigrate import exceptions
-from nova_blockmigrate.api import auth, errors, microversions, unserved
+from nova_blockmigrate.api import auth, microversions, reading, unserved
 from nova_blockmigrate.api.microversions import Versioned
-from nova_blockmigrate.api.request import Deployment, Query, Request, Response
+from nova_blockmigrate.api.query import Query
+from nova_blockmigrate.api.request import Deployment, Request, Response
+from nova_blockmigrate.api.schemas.types import FORMATS
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import instances
@@ -118,13 +119,14 @@ class _Resource:
             req.context.caller = context
         else:
             context = RequestContext(request_id=req.env.get("openstack.request_id"))
-        document = _read(req, self._deployment.conf.api.max_request_body_size)
+        _refuse_paths_of_nothing(parameters)
+        document = reading.body(req, self._deployment.conf.api.max_request_body_size)
         chosen = _choose(routes, minor, document)
         request = Request(
             context=context,
             microversion=minor,
             body=document[chosen.action] if chosen.action else document,
-            query=Query(urllib.parse.parse_qs(req.query_string, keep_blank_values=True)),
+            query=Query.of(req.query_string),
             base_url=req.prefix,
             path=req.path,
             deployment=self._deployment,
@@ -143,19 +145,12 @@ def _negotiate(req: falcon.Request, resp: falcon.Response) -> int:
     return minor
 
 
-def _read(req: falcon.Request, limit: int) -> Any:
-    """The body as JSON; None if there is none."""
-    if (req.content_length or 0) > limit:
-        raise errors.RequestTooLarge(limit=limit)
-    text = req.bounded_stream.read(limit + 1)
-    if len(text) > limit:
-        raise errors.RequestTooLarge(limit=limit)
-    if not text.strip():
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise exceptions.ValidationError(detail=f"the body is not JSON: {error}") from error
+def _refuse_paths_of_nothing(parameters: Mapping[str, str]) -> None:
+    """
+    :raises exceptions.NotFound: nothing can have such a name.
+    """
+    if not all(reading.is_text(value) for value in parameters.values()):
+        raise exceptions.NotFound("The resource could not be found.")
 
 
 def _choose(routes: list[Route], minor: int, document: Any) -> Route:
@@ -215,7 +210,7 @@ def _validate(request: Request, chosen: Route, document: Any) -> None:
 
 @functools.cache
 def _validator(schema: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(schema), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
+    return jsonschema.Draft202012Validator(json.loads(schema), format_checker=FORMATS)
 
 
 def _answer(resp: falcon.Response, chosen: Route, result: Any) -> None:

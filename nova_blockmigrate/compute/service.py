@@ -20,7 +20,7 @@ from nova_blockmigrate.compute.ports import Ports
 from nova_blockmigrate.compute.reporter import Reporter
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.compute.watcher import LOOK_INTERVAL_S
-from nova_blockmigrate.context import service_context
+from nova_blockmigrate.context import logged_for, service_context
 from nova_blockmigrate.network import backend
 from nova_blockmigrate.virt.driver import ComputeDriver, load_driver
 
@@ -68,6 +68,8 @@ class ComputeService:
 
     def _resume_transfers(self, migrations: MigrationJobs) -> None:
         for plan, arguments in migrations.interrupted_transfers():
-            LOG.warning("%s was under way when this service stopped: looking after it again", plan.label)
-            work = functools.partial(migrations.run, service_context(plan.request_id), "transfer", plan, arguments)
-            self._jobs.run((plan.migration_uuid, "transfer"), work, wait_s=0)
+            context = service_context(plan.request_id, plan.global_request_id)
+            with logged_for(context):
+                LOG.warning("%s was under way when this service stopped: looking after it again", plan.label)
+                work = functools.partial(migrations.run, context, "transfer", plan, arguments)
+                self._jobs.run((plan.migration_uuid, "transfer"), work, wait_s=0)

@@ -65,6 +65,7 @@ class Question:
     """Names the hosts' jobs: the migration's, or one of its own."""
     migration_id: int = 0
     """0: there is no migration."""
+    global_request_id: str | None = None
 
 
 def question_of(migration: models.Migration) -> Question:
@@ -76,6 +77,7 @@ def question_of(migration: models.Migration) -> Question:
         request_id=migration.request_id,
         uuid=migration.uuid,
         migration_id=migration.id,
+        global_request_id=migration.global_request_id,
     )
 
 
@@ -92,6 +94,7 @@ def _plan(question: Question, server: Server, destination: str) -> MigrationPlan
         destination_host=destination,
         block_migration=question.block_migration != "false",
         request_id=question.request_id,
+        global_request_id=question.global_request_id,
     )
 
 

@@ -67,6 +67,7 @@ class LiveMigrateTask:
         """Until the migration is over, the lease is lost or this conductor stops."""
         try:
             migration = self._leased.read()
+            self._leased.context(migration).update_store()  # not that of who happened to find it
             while not MigrationStatus(migration.status).is_final:
                 migration = session.retried(self._next)(migration)  # (each step may be run again)
         except hosts.Stopping:

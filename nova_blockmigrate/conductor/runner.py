@@ -11,7 +11,7 @@ from nova_blockmigrate.conductor import identity
 from nova_blockmigrate.conductor.leased import Surroundings
 from nova_blockmigrate.conductor.live_migrate import LiveMigrateTask
 from nova_blockmigrate.conductor.roll_back import ABORTED
-from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.context import RequestContext, logged_for, service_context
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import migrations
 
@@ -63,7 +63,8 @@ class MigrationRunner:
         with session.writer() as db:
             for migration in migrations.unfinished(db):
                 if migration.owner and identity.is_dead_here(migration.owner, self._around.conf.host):
-                    LOG.warning("[migration %d] was left by %s, which is dead", migration.id, migration.owner)
+                    with logged_for(service_context(migration.request_id, migration.global_request_id)):
+                        LOG.warning("[migration %d] was left by %s, which is dead", migration.id, migration.owner)
                     migrations.release_lease(db, migration.id, migration.owner)
         self.take_over()
 

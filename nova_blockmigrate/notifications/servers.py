@@ -97,4 +97,4 @@ def _of_migration(migration: models.Migration, phase: str, host: str | None, con
 
 
 def _context(migration: models.Migration) -> RequestContext:
-    return service_context(migration.request_id)
+    return service_context(migration.request_id, migration.global_request_id)

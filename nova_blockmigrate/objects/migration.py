@@ -21,6 +21,8 @@ class MigrationPlan:
     destination_host: str
     block_migration: bool
     request_id: str = ""
+    global_request_id: str | None = None
+    """Of the program that asked, if it named itself so; for the logs, as the other one."""
 
     @property
     def label(self) -> str:

@@ -130,6 +130,20 @@ def test_host_that_cannot_take_the_guest_says_why(product: Product, boot: Boot) 
     assert "CPU lacks avx512" in _refused_by_a_check(product, uuid, "compute2", "2.30")
 
 
+def test_hosts_of_a_failed_migration_are_not_told_to_readers(product: Product, boot: Boot) -> None:
+    uuid = boot("compute1")
+    product.control("fail", host="compute2", point="check_can_live_migrate_destination", reason="compute2 lacks avx512")
+    assert "compute2 lacks" in _refused_by_a_check(product, uuid, "compute2", MICROVERSION)
+    history = f"/servers/{uuid}/os-instance-actions"
+    (request_id,) = {
+        each["request_id"] for each in product.request("GET", history).body["instanceActions"] if each["action"] == "live-migration"
+    }
+    for role in ("reader", "member"):
+        for path in (f"/servers/{uuid}", "/servers/detail", history, f"{history}/{request_id}", f"/servers/{uuid}/migrations"):
+            answer = product.request("GET", path, token=product.tokens[role])
+            assert answer.status in (200, 403) and "compute" not in str(answer.body).replace("compute_", ""), (path, answer)
+
+
 def test_when_no_host_can_take_the_guest_all_reasons_are_told(product: Product, boot: Boot) -> None:
     uuid = boot("compute1")
     for host in ("compute2", "compute3"):

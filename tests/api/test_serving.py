@@ -180,15 +180,24 @@ def test_own_server_speaks_tls(running: Product, tmp_path: pathlib.Path) -> None
     write(tmp_path / "cert.pem", certificate)
     write_key(tmp_path / "key.pem", key)
     write(tmp_path / "ca.pem", authority.certificate)
-    more = f"[api]\nssl_cert_file = {tmp_path}/cert.pem\nssl_key_file = {tmp_path}/key.pem\n"
+    more = f"[api]\nssl_cert_file = {tmp_path}/cert.pem\nssl_key_file = {tmp_path}/key.pem\nclient_timeout = 60\n"
     process, port = serve(tmp_path, "own", running, more)
     service = Service(port, running.tokens["admin"], ssl.create_default_context(cafile=str(tmp_path / "ca.pem")))
     try:
         wait_until(lambda: answers(service, process, tmp_path), "it answers", timeout_s=60)
         (link,) = json.loads(service.ask("/")[2])["versions"][0]["links"]
         assert link["href"] == f"https://localhost:{port}/v2.1/"
+        _others_are_served(service, said=b"")
+        _others_are_served(service, said=b"GET / HTTP/1.1\r\n\r\n")
     finally:
         end(process)
+
+
+def _others_are_served(service: Service, said: bytes) -> None:
+    """While a client that has said so much, in plain text, says no more."""
+    with socket.create_connection(("localhost", service.port), timeout=60) as silent:
+        silent.sendall(said)
+        assert service.ask("/")[0] == 200
 
 
 def test_global_id_goes_with_the_migration_into_every_log(product: Product, boot: Any) -> None:
@@ -201,9 +210,39 @@ def test_global_id_goes_with_the_migration_into_every_log(product: Product, boot
         f"/v2.1/servers/{uuid}/action", "POST", body, OpenStack_API_Version="compute 2.96", X_OpenStack_Request_ID=known
     )
     assert status == 202
+    own = headers["x-openstack-request-id"]
     product.wait_active(uuid, "compute2")
     product.wait_migration(uuid, "completed")
-    lines = [line for line in product.log().splitlines() if uuid in line and headers["x-openstack-request-id"] in line]
+    label = f"[migration {product.migrations(uuid)[0]['id']} "
+    assert [line for line in product.log().splitlines() if label in line and (known not in line or own not in line)] == []
+    lines = [line for line in product.log().splitlines() if uuid in line and own in line]
     parts = {part for part in ("api.access", "conductor", "compute") for line in lines if f"nova_blockmigrate.{part}" in line}
     assert parts == {"api.access", "conductor", "compute"}
     assert [line for line in lines if known not in line] == []
+
+
+def test_lines_of_a_failed_migration_name_its_request(product: Product, boot: Any) -> None:
+    uuid = boot("compute1")
+    product.control("fail", host="compute2", point="pre_live_migration", reason="the disk is full")
+    service = Service(int(product.endpoint.rpartition(":")[2].partition("/")[0]), product.tokens["admin"])
+    body = {"os-migrateLive": {"host": "compute2", "block_migration": "auto"}}
+    known = GLOBAL.replace("1", "b")
+    _, headers, _ = service.ask(
+        f"/v2.1/servers/{uuid}/action", "POST", body, OpenStack_API_Version="compute 2.96", X_OpenStack_Request_ID=known
+    )
+    product.wait_migration(uuid, "failed")
+    label = f"[migration {product.migrations(uuid)[0]['id']} "
+    lines = wait_until(lambda: [each for each in product.log().splitlines() if label in each], "it is logged")
+    assert [line for line in lines if known not in line or headers["x-openstack-request-id"] not in line] == []
+
+
+def test_lines_about_strangers_do_not_name_the_caller_before_them(product: Product) -> None:
+    for _ in range(40):  # every thread has answered an administrator
+        product.request("GET", "/os-services")
+    assert product.request("GET", "/os-services?stranger", token="nobody").status == 401
+    assert product.request("GET", "/nothing?stranger").status == 404
+    lines = [line for line in product.log().splitlines() if "?stranger" in line and "api.access" in line]
+    assert len(lines) == 2
+    for line in lines:
+        shown = re.search(r"\[(?P<ids>[^\]]*)\] (?P<own>req-\S+) ", line)
+        assert shown and shown["own"] in shown["ids"] and "admin" not in shown["ids"], line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import pathlib
 
 import pytest
@@ -91,6 +92,24 @@ def test_module_imports_only_what_lies_below_it(path: pathlib.Path) -> None:
         return
     assert part in ALLOWED, f"say in this test what {part} may import"
     assert [name for name in sorted(ours(path)) if not is_allowed(name, part)] == []
+
+
+def module_of(name: str) -> str | None:
+    """The module that `name` (of ours, without the package's) is, or is in."""
+    while name:
+        path = ROOT.joinpath(*name.split("."))
+        if path.with_suffix(".py").exists() or (path / "__init__.py").exists():
+            return name
+        name = name.rpartition(".")[0]
+    return None
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    circle = graphlib.TopologicalSorter[str | None]()
+    for path in MODULES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        circle.add(name, *({module_of(each) for each in ours(path)} - {None, name}))
+    circle.prepare()  # (names the circle that it finds)
 
 
 def test_only_one_module_knows_eventlet() -> None:

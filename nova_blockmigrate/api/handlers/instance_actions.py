@@ -20,6 +20,8 @@ _PATH = "/servers/{server_id}/os-instance-actions"
 _FILTERS_58 = frozenset({"limit", "marker", "changes-since"})
 _QUERY: Versioned[frozenset[str]] = Versioned({1: frozenset("*"), 58: _FILTERS_58, 66: _FILTERS_58 | {"changes-before"}})
 _DELETED_FROM = 21
+_FAILED = "Error"
+"""What Nova says of every action that failed."""
 
 
 @route("GET", _PATH, policy=policies.ACTIONS_LIST, query=_QUERY, deleted_servers_from=_DELETED_FROM)
@@ -33,23 +35,32 @@ def index(request: Request, server: Instance) -> dict[str, Any]:
             paging.limit(request) + 1 if paged else None, request.query.text("marker") if paged else None,
         )  # fmt: skip
     shown, links = paging.links(request, "links", found, lambda each: each.request_id) if paged else (found, {})
-    return {"instanceActions": [_action(request, action) for action in shown]} | links
+    sees_hosts = _sees_hosts(request, server)
+    return {"instanceActions": [_action(request, action, sees_hosts) for action in shown]} | links
 
 
 @route("GET", _PATH + "/{request_id}", policy=policies.ACTIONS_SHOW, deleted_servers_from=_DELETED_FROM)
 def show(request: Request, server: Instance, request_id: str) -> dict[str, Any]:
     with session.reader() as db:
         action = actions.get_with_events(db, server.uuid, request_id)
-    shown = _action(request, action)
-    target = {"project_id": server.project_id, "user_id": server.user_id}
-    sees_hosts = request.can(policies.ACTIONS_EVENTS, target)
+    sees_hosts = _sees_hosts(request, server)
+    shown = _action(request, action, sees_hosts)
     if sees_hosts or request.microversion >= 51:
-        details = request.can(policies.ACTIONS_DETAILS, target)
+        details = request.can(policies.ACTIONS_DETAILS, _target(server))
         shown["events"] = [_event(request, server, event, sees_hosts, details) for event in action.events]
     return {"instanceAction": shown}
 
 
-def _action(request: Request, action: InstanceAction) -> dict[str, Any]:
+def _target(server: Instance) -> dict[str, str]:
+    return {"project_id": server.project_id, "user_id": server.user_id}
+
+
+def _sees_hosts(request: Request, server: Instance) -> bool:
+    return request.can(policies.ACTIONS_EVENTS, _target(server))
+
+
+def _action(request: Request, action: InstanceAction, sees_hosts: bool) -> dict[str, Any]:
+    """The reason of a failure names hosts: only who sees those of the events may read it."""
     shown: dict[str, Any] = {
         "action": action.action,
         "instance_uuid": action.instance_uuid,
@@ -57,7 +68,7 @@ def _action(request: Request, action: InstanceAction) -> dict[str, Any]:
         "user_id": action.user_id,
         "project_id": action.project_id,
         "start_time": precise(action.start_time),
-        "message": action.message,
+        "message": action.message if sees_hosts or not action.message else _FAILED,
     }
     if request.microversion >= 58:
         shown["updated_at"] = precise(_changed(action))

@@ -87,5 +87,9 @@ def _tell_conductor(request: Request, migration: Migration) -> None:
             request.conductor.live_migrate(request.context, migration.id)
         else:
             request.conductor.live_migrate_after_checks(request.context, migration.id)
+    except (exceptions.MigrationPreCheckError, exceptions.NoValidHost) as error:
+        if request.can(policies.PREFLIGHT):
+            raise
+        raise type(error)(reason="an administrator can ask which check failed.") from error  # findings name hosts
     except BROKER_ERRORS as error:
         LOG.warning("Migration %s waits until a conductor finds it: no conductor answers (%s)", migration.id, error)

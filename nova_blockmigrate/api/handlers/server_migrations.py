@@ -8,6 +8,7 @@ from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
 from nova_blockmigrate.api.operations import BROKER_ERRORS, LOG, invalid_state, record, refuse_if_locked
+from nova_blockmigrate.api.query import number
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import action, route
 from nova_blockmigrate.api.schemas import server_migrations as schemas
@@ -86,8 +87,7 @@ def _find(db: orm.Session, server: Instance, migration_id: str) -> Migration:
     """
     :raises exceptions.MigrationNotFoundForInstance:
     """
-    number = int(migration_id) if migration_id.isascii() and migration_id.isdigit() and len(migration_id) < 10 else -1
-    found = db.get(Migration, number)
+    found = db.get(Migration, number(migration_id) or 0)
     if found is None or found.instance_uuid != server.uuid:
         raise exceptions.MigrationNotFoundForInstance(migration_id=migration_id, instance_id=server.uuid)
     return found

@@ -11,6 +11,7 @@ from sqlalchemy import orm
 from nova_blockmigrate import exceptions, policies
 from nova_blockmigrate.api import hosts
 from nova_blockmigrate.api.microversions import Versioned
+from nova_blockmigrate.api.query import number
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import route
 from nova_blockmigrate.api.schemas import services as schemas
@@ -111,7 +112,7 @@ def _find(db: orm.Session, request: Request, service_id: str) -> Service:
     if request.microversion >= 53:
         found = db.scalar(sa.select(Service).where(Service.uuid == service_id))
     else:
-        found = db.get(Service, int(service_id)) if service_id.isascii() and service_id.isdigit() else None
+        found = db.get(Service, number(service_id) or 0)
     if found is None:
         raise exceptions.ServiceNotFound(service_id=service_id)
     return found

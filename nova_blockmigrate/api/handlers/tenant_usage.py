@@ -60,7 +60,10 @@ def _period(request: Request) -> views.Period:
     :raises BadPeriod: it ends before it begins.
     """
     end = _time(request.query.text("end")) or utcnow()
-    start = _time(request.query.text("start")) or end - datetime.timedelta(days=_DAYS)
+    try:
+        start = _time(request.query.text("start")) or end - datetime.timedelta(days=_DAYS)
+    except OverflowError as error:
+        raise exceptions.ValidationError(detail=f"end: {end} has no {_DAYS} days before it") from error
     if start > end:
         raise BadPeriod()
     return views.Period(start, end)

@@ -10,13 +10,12 @@ from typing import Any
 from oslo_utils import strutils
 
 from nova_blockmigrate.api.microversions import Versioned
-from nova_blockmigrate.api.schemas.types import BOOLEAN, Schema, document, wrapped
+from nova_blockmigrate.api.schemas.types import BOOLEAN, LIMIT, Schema, document, wrapped
 
 _PLAIN = ("instances", "cores", "ram", "metadata_items", "key_pairs")
 _GROUPS = ("server_groups", "server_group_members")
 _NETWORK = ("fixed_ips", "floating_ips", "security_groups", "security_group_rules")
 _INJECTED = ("injected_files", "injected_file_content_bytes", "injected_file_path_bytes")
-_LIMIT: Schema = {"type": ["integer", "string"], "pattern": r"^(-1|[0-9]+)$", "minimum": -1, "maximum": 2**31 - 1, "maxLength": 10}
 
 
 def names(minor: int) -> tuple[str, ...]:
@@ -32,7 +31,7 @@ def truth(value: Any) -> bool:
 
 
 def _body(key: str, allowed: tuple[str, ...], more: dict[str, Schema]) -> Schema:
-    return wrapped(key, document({name: _LIMIT for name in (*allowed, *more)} | more))
+    return wrapped(key, document({name: LIMIT for name in (*allowed, *more)} | more))
 
 
 def _update(minor: int) -> Schema:

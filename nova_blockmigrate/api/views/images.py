@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nova_blockmigrate.api.request import Query
+from nova_blockmigrate.api.query import Query
 from nova_blockmigrate.api.views.times import zulu
 from nova_blockmigrate.db.models import Image
 

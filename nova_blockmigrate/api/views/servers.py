@@ -38,6 +38,7 @@ STATUSES_OF_NOVA = frozenset(
 """What may be asked for; servers of ours are in some of them only."""
 _WITH_PROGRESS = ("ACTIVE", "BUILD", "MIGRATING")
 _WITH_FAULT = ("ERROR", "DELETED")
+_UNEXPLAINED = "The last action on this server failed. Administrators see the reason here."
 
 
 def status(vm_state: str, task_state: str | None) -> str:
@@ -111,7 +112,7 @@ def basic(request: Request, server: Instance) -> dict[str, Any]:
     if shown["status"] in _WITH_PROGRESS:
         shown["progress"] = server.progress
     if shown["status"] in _WITH_FAULT and server.fault:
-        shown["fault"] = {key: server.fault[key] for key in ("code", "created", "message") if key in server.fault}
+        shown["fault"] = _fault(request, server, server.fault)
     if minor >= 9:
         shown["locked"] = server.locked
     if minor >= 19:
@@ -128,7 +129,7 @@ def basic(request: Request, server: Instance) -> dict[str, Any]:
 def full(request: Request, server: Instance, host_status: Mapping[str, str], one: bool = True) -> dict[str, Any]:
     """A server with all its attributes that the caller may see. `host_status` by host; `one`: not part of a list."""
     minor = request.microversion
-    target = {"project_id": server.project_id, "user_id": server.user_id}
+    target = _target(server)
     shown = basic(request, server) | {
         "config_drive": "",
         "key_name": server.key_name,
@@ -153,6 +154,18 @@ def full(request: Request, server: Instance, host_status: Mapping[str, str], one
     if minor >= 96:
         shown["pinned_availability_zone"] = server.availability_zone if server.requested_host else None
     return shown
+
+
+def _fault(request: Request, server: Instance, fault: Mapping[str, Any]) -> dict[str, Any]:
+    """What went wrong on a host (code 500) names it: for those who see the hosts of servers."""
+    shown = {key: fault[key] for key in ("code", "created", "message") if key in fault}
+    if shown.get("code") == 500 and not request.can(policies.SERVERS_EXTENDED, _target(server)):
+        shown["message"] = _UNEXPLAINED
+    return shown
+
+
+def _target(server: Instance) -> dict[str, str]:
+    return {"project_id": server.project_id, "user_id": server.user_id}
 
 
 def _volume(mapping: BlockDeviceMapping, minor: int) -> dict[str, Any]:

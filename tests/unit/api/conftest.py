@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,17 +62,33 @@ class Api:
         return self.request("POST", f"/servers/{server.uuid}/action", body, **options)
 
 
-@pytest.fixture
-def conf(tmp_path: pathlib.Path) -> Iterator[cfg.ConfigOpts]:
+def configured(state: pathlib.Path) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     configuration.register(conf)
     conf([], default_config_files=[])
-    conf.set_override("state_path", str(tmp_path))
-    conf.set_override("token_file", str(tmp_path / "tokens.json"), group="api")
+    conf.set_override("state_path", str(state))
+    conf.set_override("token_file", str(state / "tokens.json"), group="api")
     session.register(conf)
     if url := os.environ.get("NBM_TEST_DATABASE"):  # as tests/unit/db does; it is emptied
         conf.set_override("connection", url, group="database")
-    schema.sync(conf)
+    return conf
+
+
+@pytest.fixture(scope="session")
+def empty_state(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """What a new database looks like: made once, as that takes longer than most tests."""
+    state = tmp_path_factory.mktemp("empty")
+    schema.sync(configured(state))
+    session.dispose()
+    return state
+
+
+@pytest.fixture
+def conf(tmp_path: pathlib.Path, empty_state: pathlib.Path) -> Iterator[cfg.ConfigOpts]:
+    conf = configured(tmp_path)
+    for file in empty_state.glob("*.sqlite"):
+        shutil.copy(file, tmp_path)
+    session.configure(conf)
     with session.writer() as db:
         for table in reversed(models.Base.metadata.sorted_tables):
             db.execute(table.delete())

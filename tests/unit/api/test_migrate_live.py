@@ -119,6 +119,8 @@ def test_failed_check_is_the_answer_below_2_34(api: Api, server: Instance) -> No
     api.conductor.error = exceptions.MigrationPreCheckError(reason="not enough memory")
     answer = api.act(server, body(), minor=30)
     assert (answer.status_code, answer.json["badRequest"]["message"]) == (400, "Migration pre-check error: not enough memory")
+    for_manager = api.act(make_server(), body(host=None), minor=30, user="boss")
+    assert for_manager.status_code == 400 and "memory" not in for_manager.text
 
 
 @pytest.mark.parametrize("minor", [30, 96])

@@ -308,3 +308,26 @@ def test_history_of_a_server(api: Api, server: Instance) -> None:
         instances.mark_deleted(db, server.uuid)
     assert len(api.get(path)["instanceActions"]) == 1
     assert api.request("GET", path, minor=20).status_code == 404
+
+
+def test_why_an_action_failed_is_told_to_those_who_may_know_its_hosts(api: Api, server: Instance) -> None:
+    request_id = api.act(server, {"os-stop": None}, user="joe").headers["x-openstack-request-id"]
+    reason = "compute2 has 12 MiB of memory free"
+    fault = {"code": 500, "created": "2026-01-01T00:00:00Z", "message": reason}
+    with session.writer() as db:
+        actions.start_event(db, server.uuid, request_id, "compute_stop_instance", "compute1")
+        actions.end_open_events(db, server.uuid, request_id, "Error", reason)
+        actions.finish(db, server.uuid, request_id, reason)
+        instances.update(db, server.uuid, vm_state="error", fault=fault)
+    path = f"/servers/{server.uuid}"
+    asked = (path, "/servers/detail", f"{path}/os-instance-actions", f"{path}/os-instance-actions/{request_id}")
+    for user in ("reader", "joe", "boss"):
+        answers = [api.request("GET", each, user=user).text for each in asked]
+        assert not [text for text in answers if "compute2" in text or "12 MiB" in text]
+        assert api.get(asked[3], user=user)["instanceAction"]["message"] == "Error"
+    assert all(reason in api.request("GET", each).text for each in (path, *asked[2:]))
+    with session.writer() as db:
+        actions.finish(db, server.uuid, request_id)
+        instances.update(db, server.uuid, fault=fault | {"code": 503, "message": "No conductor."})
+    assert api.get(asked[3], user="reader")["instanceAction"]["message"] is None
+    assert api.get(path, user="reader")["server"]["fault"]["message"] == "No conductor."
