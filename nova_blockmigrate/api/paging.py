@@ -24,10 +24,11 @@ def limit(request: Request) -> int:
     return most if asked is None else min(asked, most)
 
 
-def page(request: Request, columns: Mapping[str, str], default: Iterable[tuple[str, bool]]) -> rows.Page:
+def page(request: Request, columns: Mapping[str, str | None], default: Iterable[tuple[str, bool]]) -> rows.Page:
     """The page that a request asks for, one row more than shown: it tells whether there is a next page.
 
-    `columns` maps what may be sorted by to its column; `default` is the order when none is asked for.
+    `columns` maps what may be sorted by to its column (None: to nothing that rows differ in); `default` is the order when none is
+    asked for, in the one direction that is given, if one is.
     """
     keys, directions = request.query.texts("sort_key"), request.query.texts("sort_dir")
     if len(directions) > max(1, len(keys)):
@@ -40,7 +41,10 @@ def page(request: Request, columns: Mapping[str, str], default: Iterable[tuple[s
         if key not in columns:
             raise exceptions.ValidationError(detail=f"sort_key {key!r}: use one of {', '.join(sorted(columns))}")
         direction = directions[min(index, len(directions) - 1)] if directions else "desc"
-        sort.append((columns[key], direction == "desc"))
+        if (column := columns[key]) is not None:
+            sort.append((column, direction == "desc"))
+    if directions and not keys:
+        default = [(column, directions[0] == "desc") for column, _ in default]
     return rows.Page(limit=limit(request) + 1, marker=request.query.text("marker"), sort=tuple(sort or default))
 
 

@@ -6,7 +6,7 @@ import datetime
 import urllib.parse
 from collections.abc import Iterable, Mapping
 
-from oslo_utils import strutils, timeutils
+from oslo_utils import strutils, timeutils, uuidutils
 
 from nova_blockmigrate import exceptions
 
@@ -20,6 +20,14 @@ def number(text: str) -> int | None:
     if not digits.isascii() or not digits.isdigit() or len(digits) > len(str(LARGEST)):
         return None
     return int(digits) if int(digits) <= LARGEST else None
+
+
+def refuse_unless_uuid(text: str) -> None:
+    """
+    :raises exceptions.ValidationError:
+    """
+    if not uuidutils.is_uuid_like(text):
+        raise exceptions.ValidationError(detail=f"{text[:80]!r} is no uuid")
 
 
 class Query:
@@ -80,3 +88,14 @@ class Query:
             return timeutils.normalize_time(timeutils.parse_isotime(text.replace(" ", "+")))
         except (ValueError, OverflowError) as error:
             raise exceptions.ValidationError(detail=f"query parameter {name}: {text!r} is not an ISO 8601 time") from error
+
+    def changes(self, since: bool, before: bool) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+        """changes-since and changes-before, as far as they are known in the microversion.
+
+        :raises exceptions.ValidationError: there is no time between them.
+        """
+        first = self.time("changes-since") if since else None
+        last = self.time("changes-before") if before else None
+        if first and last and last < first:
+            raise exceptions.ValidationError(detail="changes-since must not be later than changes-before")
+        return first, last

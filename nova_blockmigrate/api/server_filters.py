@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any
 
@@ -36,6 +37,10 @@ _CONSTANT = {"config_drive": "", "launch_index": "0", "kernel_id": "", "ramdisk_
 """What no server of ours differs in."""
 
 
+class DeletedForbidden(exceptions.Forbidden):
+    template = "Only administrators may list deleted instances"
+
+
 def filters(request: Request, all_tenants_rule: str) -> server_lists.Filters:
     """
     :raises exceptions.ValidationError:
@@ -44,13 +49,12 @@ def filters(request: Request, all_tenants_rule: str) -> server_lists.Filters:
     asked = _Asked(request)
     if any(asked.text(name) not in (None, value) for name, value in _CONSTANT.items()):
         return _NEVER
-    since = asked.time("changes-since")
-    before = asked.time("changes-before")
-    if since and before and before < since:
-        raise exceptions.ValidationError(detail="changes-since must not be later than changes-before")
+    asked.refuse_joined()
+    since, before = asked.changes()
+    project_id, user_id = _owner(request, all_tenants_rule)
     return server_lists.Filters(
-        project_id=_project(request, all_tenants_rule),
-        deleted=_deleted(request, since is not None),
+        project_id=project_id,
+        deleted=_deleted(request, asked, since is not None or before is not None),
         states=_states(request, asked),
         name=_expression(asked.text("name") or asked.text("display_name")),
         ip=_expression(asked.text("ip")),
@@ -62,7 +66,7 @@ def filters(request: Request, all_tenants_rule: str) -> server_lists.Filters:
         tags_any=asked.words("tags-any"),
         not_tags=asked.words("not-tags"),
         not_tags_any=asked.words("not-tags-any"),
-        equal=tuple(asked.equal()),
+        equal=(*asked.equal(), *([] if user_id is None else [("user_id", user_id)])),
     )
 
 
@@ -84,8 +88,15 @@ class _Asked:
     def texts(self, name: str) -> list[str] | None:
         return self._query.texts(name) if self._there(name) else None
 
-    def time(self, name: str) -> Any:
-        return self._query.time(name) if self._there(name) else None
+    def changes(self) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+        return self._query.changes(self._there("changes-since"), self._there("changes-before"))
+
+    def refuse_joined(self) -> None:
+        """
+        :raises exceptions.ValidationError:
+        """
+        for name in sorted(self._names & schemas.JOINED):
+            raise exceptions.ValidationError(detail=f"servers cannot be filtered by {name}")
 
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(word for word in (self.text(name) or "").split(",") if word)
@@ -112,19 +123,29 @@ def _states(request: Request, asked: _Asked) -> tuple[server_lists.State, ...] |
     return tuple(found)
 
 
-def _project(request: Request, all_tenants_rule: str) -> str | None:
-    """Whose servers are listed: the caller's, unless it may see all and asks for them."""
+def _owner(request: Request, all_tenants_rule: str) -> tuple[str | None, str | None]:
+    """Whose servers are listed, project and user: the caller's, unless it may see all and asks for them. A caller without a
+    project (its token is for a domain, say) has those of its user."""
     if request.query.boolean("all_tenants"):
         request.authorize(all_tenants_rule)
-        return request.query.text("project_id") or request.query.text("tenant_id")
-    return request.context.project_id
+        return request.query.text("project_id") or request.query.text("tenant_id"), None
+    if request.context.project_id:
+        return request.context.project_id, None
+    return None, request.context.user_id or ""
 
 
-def _deleted(request: Request, since: bool) -> bool | None:
-    """Deleted servers are shown to those who ask what changed, and to admins who ask for them."""
+def _deleted(request: Request, asked: _Asked, changed: bool) -> bool | None:
+    """Deleted servers are shown to those who ask what changed, and to admins who ask for them.
+
+    :raises DeletedForbidden: another one asks for them.
+    """
+    if {status.upper() for status in asked.texts("status") or ()} == {"DELETED"}:
+        if not request.context.is_admin:
+            raise DeletedForbidden()
+        return True
     if request.context.is_admin and "deleted" in request.query:
         return request.query.boolean("deleted")
-    return None if since else False
+    return None if changed else False
 
 
 def _expression(text: str | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
-from nova_blockmigrate.api import paging
+from nova_blockmigrate.api import paging, query
 from nova_blockmigrate.api.microversions import Versioned
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import route
@@ -51,7 +51,7 @@ def show(request: Request, hypervisor_id: str) -> dict[str, Any]:
         node = _find(db, request, hypervisor_id)
         shown = views.full(request, node)
         if request.microversion >= 53 and request.query.boolean("with_servers"):
-            shown = views.with_servers(request, shown, server_lists.names_by_host(db).get(node.host, []))
+            shown = views.with_servers(request, shown, server_lists.names_by_host(db, [node.host]).get(node.host, []))
     return {"hypervisor": shown}
 
 
@@ -71,18 +71,20 @@ def search(request: Request, hypervisor_id: str) -> dict[str, Any]:
 @route("GET", _ONE + "/servers", policy=policies.HYPERVISORS_SERVERS, maximum=52)
 def servers(request: Request, hypervisor_id: str) -> dict[str, Any]:
     with session.reader() as db:
-        by_host = server_lists.names_by_host(db)
         found = _matching(db, hypervisor_id)
+        by_host = server_lists.names_by_host(db, [node.host for node in found])
     return {"hypervisors": [views.with_servers(request, views.brief(request, node), by_host.get(node.host, [])) for node in found]}
 
 
 def _list(request: Request, view: Callable[[Request, ComputeNode], dict[str, Any]]) -> dict[str, Any]:
-    query, since_53 = request.query, request.microversion >= 53
-    pattern = query.text("hypervisor_hostname_pattern") if since_53 else None
-    with_servers = since_53 and query.boolean("with_servers")
+    asked, since_53 = request.query, request.microversion >= 53
+    pattern = asked.text("hypervisor_hostname_pattern") if since_53 else None
+    with_servers = since_53 and asked.boolean("with_servers")
+    if pattern is not None and ("limit" in asked or "marker" in asked):
+        raise exceptions.ValidationError(detail="hypervisor_hostname_pattern does not go with limit and marker")
     with session.reader() as db:
         found = _matching(db, pattern) if pattern else _page(db, request)
-        by_host = server_lists.names_by_host(db) if with_servers else {}
+        by_host = server_lists.names_by_host(db, [node.host for node in found]) if with_servers else {}
     links: dict[str, Any] = {}
     if request.microversion >= 33 and not pattern:
         found, links = paging.links(request, "hypervisors_links", found, lambda node: views.identifier(request, node))
@@ -114,9 +116,14 @@ def _matching(db: orm.Session, pattern: str) -> list[ComputeNode]:
 
 def _find(db: orm.Session, request: Request, hypervisor_id: str) -> ComputeNode:
     """
+    :raises exceptions.ValidationError: from 2.53: no uuid.
     :raises exceptions.HypervisorNotFound:
     """
-    for node in compute_nodes.all(db):
-        if str(views.identifier(request, node)) == hypervisor_id:
-            return node
-    raise exceptions.HypervisorNotFound(hypervisor_id=hypervisor_id)
+    if request.microversion >= 53:
+        query.refuse_unless_uuid(hypervisor_id)
+        found = compute_nodes.find(db, hypervisor_id)
+    else:
+        found = compute_nodes.find(db, query.number(hypervisor_id) or 0)
+    if found is None:
+        raise exceptions.HypervisorNotFound(hypervisor_id=hypervisor_id)
+    return found

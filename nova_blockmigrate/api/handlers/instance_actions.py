@@ -27,8 +27,7 @@ _FAILED = "Error"
 @route("GET", _PATH, policy=policies.ACTIONS_LIST, query=_QUERY, deleted_servers_from=_DELETED_FROM)
 def index(request: Request, server: Instance) -> dict[str, Any]:
     paged = request.microversion >= 58
-    since = request.query.time("changes-since") if paged else None
-    before = request.query.time("changes-before") if request.microversion >= 66 else None
+    since, before = request.query.changes(paged, request.microversion >= 66)
     with session.reader() as db:
         found = action_lists.of_server(
             db, server.uuid, since, before,

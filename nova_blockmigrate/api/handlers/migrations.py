@@ -47,9 +47,10 @@ def _filters(request: Request) -> migration_lists.Filters:
         equal += [(name, query.text(name)) for name in ("user_id", "project_id") if name in query]
     if not request.can(policies.MIGRATIONS_ALL_PROJECTS):
         equal.append(("project_id", request.context.project_id))
+    since, before = query.changes(request.microversion >= 59, request.microversion >= 66)
     return migration_lists.Filters(
         host=query.text("host"),
-        changed_since=query.time("changes-since") if request.microversion >= 59 else None,
-        changed_before=query.time("changes-before") if request.microversion >= 66 else None,
+        changed_since=since,
+        changed_before=before,
         equal=tuple(equal),
     )

@@ -25,7 +25,10 @@ _SORT_KEYS = {
         *("availability_zone", "created_at", "display_name", "host", "hostname", "key_name", "launched_at", "node", "power_state"),
         *("progress", "project_id", "task_state", "terminated_at", "updated_at", "user_id", "uuid", "vm_state"),
     )
-} | {"display_description": "description", "image_ref": "image_id", "id": "uuid", "name": "display_name"}
+} | {"access_ip_v4": "access_ip_v4", "access_ip_v6": "access_ip_v6", "locked_by": "locked"}
+_SORT_KEYS |= {"display_description": "description", "image_ref": "image_id", "id": "uuid", "name": "display_name"}
+_ALIKE = ("auto_disk_config", "config_drive", "instance_type_id", "kernel_id", "launch_index", "ramdisk_id", "root_device_name")
+"""Keys of Nova that our servers do not differ in (or, flavors, have no number for)."""
 _CHANGEABLE = {
     "name": "display_name",
     "description": "description",
@@ -82,7 +85,9 @@ def delete(request: Request, server: Instance) -> None:
 
 
 def _search(request: Request, all_tenants_rule: str) -> tuple[list[Instance], dict[str, Any]]:
-    columns = _SORT_KEYS | ({"locked": "locked"} if request.microversion >= 73 else {})
+    columns: dict[str, str | None] = (
+        _SORT_KEYS | dict.fromkeys(_ALIKE) | ({"locked": "locked"} if request.microversion >= 73 else {})
+    )
     page = paging.page(request, columns, _DEFAULT_ORDER)
     if not request.context.is_admin and _FOR_ADMINS_ONLY & {name for name, _ in page.sort}:
         raise SortForbidden()

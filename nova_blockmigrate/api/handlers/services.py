@@ -9,16 +9,15 @@ from oslo_utils import strutils
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions, policies
-from nova_blockmigrate.api import hosts
+from nova_blockmigrate.api import hosts, query
 from nova_blockmigrate.api.microversions import Versioned
-from nova_blockmigrate.api.query import number
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import route
 from nova_blockmigrate.api.schemas import services as schemas
 from nova_blockmigrate.api.views.times import precise
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Service
-from nova_blockmigrate.db.queries import compute_nodes, instances, services
+from nova_blockmigrate.db.queries import compute_nodes, instances, migrations, services
 from nova_blockmigrate.notifications import services as notified
 
 _QUERY: Versioned[frozenset[str]] = Versioned({1: frozenset("*"), 75: frozenset({"host", "binary"})})
@@ -26,6 +25,14 @@ _QUERY: Versioned[frozenset[str]] = Versioned({1: frozenset("*"), 75: frozenset(
 
 class ServiceInUse(exceptions.Conflict):
     template = "{binary} on {host} still has servers: move or delete them first."
+
+
+class ServiceHasMigrations(exceptions.Conflict):
+    template = "{binary} on {host} takes part in migrations that are under way: wait for their end, or abort them."
+
+
+class NotToBeUpdated(exceptions.Invalid):
+    template = "Updating a {binary} service is not supported. Only nova-compute services can be updated."
 
 
 @route("GET", "/os-services", policy=policies.SERVICES_LIST, query=_QUERY)
@@ -57,6 +64,8 @@ def delete(request: Request, service_id: str) -> None:
         if service.binary == compute_nodes.COMPUTE_BINARY:
             if instances.on_host(db, service.host):
                 raise ServiceInUse(binary=service.binary, host=service.host)
+            if migrations.any_at(db, service.host):
+                raise ServiceHasMigrations(binary=service.binary, host=service.host)
             for node in [node for node in compute_nodes.all(db) if node.service_id == service.id]:
                 db.delete(node)
             db.flush()
@@ -76,20 +85,25 @@ def _update_fields(request: Request, service_id: str) -> dict[str, Any]:
     if "forced_down" in fields:
         changes["forced_down"] = strutils.bool_from_string(fields["forced_down"], strict=True)
     with session.writer() as db:
-        service = services.update(db, _find(db, request, service_id), **changes)
+        service = _find(db, request, service_id)
+        _refuse_unless_compute(service.binary)
+        services.update(db, service, **changes)
     notified.changed(request.context, service, "update")
     return {"service": _view(request, service)}
 
 
 def _update_by_verb(request: Request, verb: str) -> dict[str, Any]:
     body = request.body
+    _refuse_unless_compute(body["binary"])
     reason = body.get("disabled_reason")
     shown: dict[str, Any] = {"host": body["host"], "binary": body["binary"]}
     if verb == "enable":
         changes: dict[str, Any] = {"disabled": False, "disabled_reason": None}
     elif verb == "disable":
         changes = {"disabled": True, "disabled_reason": None}
-    elif verb == "disable-log-reason" and reason:
+    elif verb == "disable-log-reason":
+        if not reason:
+            raise exceptions.ValidationError(detail="disable-log-reason needs a disabled_reason")
         changes = {"disabled": True, "disabled_reason": reason}
         shown["disabled_reason"] = reason
     elif verb == "force-down" and request.microversion >= 11 and "forced_down" in body:
@@ -105,14 +119,24 @@ def _update_by_verb(request: Request, verb: str) -> dict[str, Any]:
     return {"service": shown}
 
 
+def _refuse_unless_compute(binary: str) -> None:
+    """
+    :raises NotToBeUpdated:
+    """
+    if binary != compute_nodes.COMPUTE_BINARY:
+        raise NotToBeUpdated(binary=binary)
+
+
 def _find(db: orm.Session, request: Request, service_id: str) -> Service:
     """
+    :raises exceptions.ValidationError: from 2.53: no uuid.
     :raises exceptions.ServiceNotFound:
     """
     if request.microversion >= 53:
+        query.refuse_unless_uuid(service_id)
         found = db.scalar(sa.select(Service).where(Service.uuid == service_id))
     else:
-        found = db.get(Service, number(service_id) or 0)
+        found = db.get(Service, query.number(service_id) or 0)
     if found is None:
         raise exceptions.ServiceNotFound(service_id=service_id)
     return found

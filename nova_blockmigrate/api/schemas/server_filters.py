@@ -19,6 +19,11 @@ _NOVA_KNOWS = frozenset(
 # unknown parameters are passed over in old microversions, and refused since 2.75
 ACCEPTED: Versioned[frozenset[str]] = Versioned({1: frozenset("*"), 75: _NOVA_KNOWS | _PAGE | {"changes-before", "locked"}})
 
+JOINED = frozenset(
+    {"block_device_mapping", "info_cache", "metadata", "pci_devices", "security_groups", "services", "system_metadata"}
+)
+"""Names that Nova's lists know and refuse."""
+
 _FOR_ALL = frozenset({"reservation_id", "name", "display_name", "status", "image", "flavor", "ip", "changes-since", "all_tenants"})
 _TAGS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 _SINCE_83 = frozenset(

@@ -39,6 +39,12 @@ def get_by_host(db: orm.Session, host: str) -> ComputeNode:
     return node
 
 
+def find(db: orm.Session, identifier: str | int) -> ComputeNode | None:
+    """The hypervisor with this uuid (as text) or id (as number)."""
+    column = ComputeNode.uuid if isinstance(identifier, str) else ComputeNode.id
+    return db.scalar(sa.select(ComputeNode).where(column == identifier))
+
+
 def all(db: orm.Session) -> list[ComputeNode]:
     """Every hypervisor, in the order in which they became known."""
     return list(db.scalars(sa.select(ComputeNode).order_by(ComputeNode.id)))

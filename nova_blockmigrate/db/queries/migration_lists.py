@@ -45,7 +45,7 @@ def completed(db: orm.Session, limit: int, source: str | None = None, destinatio
 
 
 def search(db: orm.Session, filters: Filters, limit: int | None = None, marker: str | None = None) -> list[Migration]:
-    """Newest first; the marker is a migration's uuid.
+    """Newest first; the marker is a migration's uuid, of the project that is asked for.
 
     :raises exceptions.MarkerNotFound:
     """
@@ -57,4 +57,5 @@ def search(db: orm.Session, filters: Filters, limit: int | None = None, marker: 
         conditions.append(changed >= filters.changed_since)
     if filters.changed_before is not None:
         conditions.append(changed <= filters.changed_before)
-    return rows.page(db, Migration, conditions, rows.Page(limit, marker, _ORDER), "uuid")
+    theirs = [Migration.project_id == value for column, value in filters.equal if column == "project_id"]
+    return rows.page(db, Migration, conditions, rows.Page(limit, marker, _ORDER), "uuid", theirs)

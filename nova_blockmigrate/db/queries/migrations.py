@@ -91,6 +91,12 @@ def holding_slots_at(db: orm.Session, host: str) -> int:
     return found or 0
 
 
+def any_at(db: orm.Session, host: str) -> bool:
+    """Whether a migration from a host, or to it (as far as that is known), is under way."""
+    here = sa.or_(Migration.source_compute == host, Migration.dest_compute == host, Migration.requested_host == host)
+    return db.scalar(sa.select(Migration.id).where(_UNFINISHED, here).limit(1)) is not None
+
+
 def coming_to(db: orm.Session, host: str) -> list[tuple[Migration, Instance]]:
     """The migrations to a host, or to one that is still to be checked for it, with their servers; oldest first."""
     here = sa.or_(Migration.dest_compute == host, sa.and_(Migration.dest_compute.is_(None), Migration.requested_host == host))

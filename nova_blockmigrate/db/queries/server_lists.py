@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,7 +55,7 @@ def search(db: orm.Session, filters: Filters, page: rows.Page) -> list[Instance]
     :raises exceptions.ValidationError: the database does not take a regular expression of the filters: dialects differ.
     """
     try:
-        return rows.page(db, Instance, conditions(filters), page, "uuid")
+        return rows.page(db, Instance, conditions(filters), page, "uuid", _owned(filters))
     except db_exception.DBConnectionError:
         raise
     except db_exception.DBError as error:
@@ -64,14 +65,14 @@ def search(db: orm.Session, filters: Filters, page: rows.Page) -> list[Instance]
         raise exceptions.ValidationError(detail=f"the database does not understand the regular expression {expressions}") from error
 
 
-def names_by_host(db: orm.Session) -> dict[str, list[tuple[str, str]]]:
-    """For every host, the name and uuid of its servers."""
+def names_by_host(db: orm.Session, hosts: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+    """For each of the hosts that has any, the name and uuid of its servers."""
     found: dict[str, list[tuple[str, str]]] = {}
     columns = orm.load_only(Instance.host, Instance.id, Instance.uuid, Instance.adopted)
     statement = (
         sa.select(Instance)
         .options(columns, orm.noload(Instance.ports))
-        .where(Instance.deleted_at.is_(None), Instance.host.is_not(None))
+        .where(Instance.deleted_at.is_(None), Instance.host.in_(hosts))
     )
     for instance in db.scalars(statement.order_by(Instance.id)):
         found.setdefault(instance.host or "", []).append((instance.domain_name, instance.uuid))
@@ -93,8 +94,7 @@ def totals(db: orm.Session, project_id: str) -> tuple[int, int, int]:
 
 def conditions(filters: Filters) -> list[Any]:
     found: list[Any] = [getattr(Instance, column) == value for column, value in filters.equal]
-    if filters.project_id is not None:
-        found.append(Instance.project_id == filters.project_id)
+    found += _owned(filters)
     if filters.deleted is not None:
         found.append(Instance.deleted_at.is_not(None) if filters.deleted else Instance.deleted_at.is_(None))
     if filters.states is not None:
@@ -113,6 +113,12 @@ def conditions(filters: Filters) -> list[Any]:
     if filters.changed_before is not None:
         found.append(changed <= filters.changed_before)
     return found
+
+
+def _owned(filters: Filters) -> list[Any]:
+    """Whose servers they are: of others none is a marker either, or it would tell that they exist."""
+    theirs: list[Any] = [Instance.user_id == value for column, value in filters.equal if column == "user_id"]
+    return theirs + ([] if filters.project_id is None else [Instance.project_id == filters.project_id])
 
 
 def _tag_conditions(filters: Filters) -> list[Any]:

@@ -26,6 +26,5 @@ def search(
         Instance.launched_at < end,
         sa.or_(Instance.terminated_at.is_(None), Instance.terminated_at > start),
     ]
-    if project_id is not None:
-        conditions.append(Instance.project_id == project_id)
-    return rows.page(db, Instance, conditions, rows.Page(limit, marker, _ORDER), "uuid")
+    theirs = [] if project_id is None else [Instance.project_id == project_id]
+    return rows.page(db, Instance, conditions + theirs, rows.Page(limit, marker, _ORDER), "uuid", theirs)

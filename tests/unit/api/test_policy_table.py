@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import uuid as uuids
 from collections.abc import Iterator
 from typing import Any
@@ -194,11 +195,11 @@ class _Conductor(RecordingConductor):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def world(tmp_path_factory: pytest.TempPathFactory, empty_state: pathlib.Path) -> Iterator[dict[str, Any]]:
     """One API for the whole table, with something of everything in it."""
     from tests.unit.api import conftest
 
-    making = conftest.conf.__wrapped__(tmp_path_factory.mktemp("policy"))  # type: ignore[attr-defined]
+    making = conftest.conf.__wrapped__(tmp_path_factory.mktemp("policy"), empty_state)  # type: ignore[attr-defined]
     conf: cfg.ConfigOpts = next(making)
     conf.set_override("server_groups", -1, group="quota")
     file = auth.TokenFile(conf.api.token_file)

@@ -29,7 +29,7 @@ def test_services_are_disabled_and_forced_down_by_uuid(api: Api, hosts: None) ->
     assert api.request("PUT", f"/os-services/{id}", {"status": "enabled"}).json["service"]["disabled_reason"] is None
     assert api.request("PUT", f"/os-services/{id}", {"status": "enabled", "disabled_reason": "x"}).status_code == 400
     assert api.request("PUT", f"/os-services/{id}", {}).status_code == 400
-    assert api.request("PUT", "/os-services/nobody", {"status": "enabled"}).status_code == 404
+    assert api.request("PUT", "/os-services/nobody", {"status": "enabled"}).status_code == 400
 
 
 def test_services_are_changed_by_verb_below_2_53(api: Api, hosts: None) -> None:
