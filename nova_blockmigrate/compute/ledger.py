@@ -77,6 +77,11 @@ class HostRecord:
         with self._lock:
             return name in self._marks
 
+    def latest(self, *names: str) -> str:
+        """That of these marks which was made last; empty when none was."""
+        with self._lock:
+            return next((name for name in reversed(self._marks) if name in names), "")
+
     # --- what else is kept ------------------------------------------------------------------------------------------
 
     def keep(self, name: str, value: Any) -> None:
@@ -142,6 +147,7 @@ class HostRecord:
             case {"gone": artefact}:
                 self._artefacts.remove(from_primitive(Artefact, artefact))
             case {"mark": name, "at": at}:
+                self._marks.pop(name, None)  # they stand in the order in which each was last made
                 self._marks[name] = at
             case {"keep": name, "value": value}:
                 self._values[name] = value

@@ -190,8 +190,10 @@ class MigrationJobs:
         """The guest runs here to stay: see that it does, and that its disks are safe; {"progress": the transfer's final
         TransferProgress, or None}."""
         self._take_over_connections(context, plan)
-        progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan)
-        self._ports.arrive(plan, self._records.get(plan.migration_uuid))
+        record = self._records.get(plan.migration_uuid)
+        autostart = bool(record and (record.kept(GUEST) or {}).get("autostart"))
+        progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan, autostart)
+        self._ports.arrive(plan, record)
         self._records.settle(plan)
         self._preparations.forget(plan.migration_uuid)
         return {"progress": to_primitive(progress)}

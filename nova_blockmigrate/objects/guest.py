@@ -76,6 +76,8 @@ class GuestDescription:
     nvram: DiskLayer | None = None
     """Where its firmware keeps its variables, with the hash that it had just now. QEMU carries their content along in the memory
     stream, too, and writes it down when the guest goes on at the destination."""
+    autostart: bool = False
+    """libvirt starts it at each boot of its host."""
 
     @property
     def readable_paths(self) -> set[str]:

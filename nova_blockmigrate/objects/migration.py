@@ -139,6 +139,8 @@ class Observation:
     """The copy was fenced in a handover: our journal on that host says so, and its QEMU is dead."""
     never_ran: bool = False
     """Of a destination's copy: it is known that it was never let run."""
+    alarmed: bool = False
+    """Of a source's copy: two copies were found running once, says our journal there; from then on a person decides."""
     detail: str = ""
 
 

@@ -63,6 +63,9 @@ class Journal(Protocol):
 
     def has(self, name: str) -> bool: ...
 
+    def latest(self, *names: str) -> str:
+        """That of these marks which was made last; empty when none was."""
+
 
 class TransferControl(Protocol):
     """What the manager tells a running transfer, and hears of it. Safe to use from any native thread."""
@@ -266,8 +269,9 @@ class ComputeDriver(abc.ABC):
         not, the copy here is stale, and the guest left the source (or was deleted) for another reason."""
 
     @abc.abstractmethod
-    def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
-        """The guest runs here now: announce it, see that it is persistent, flush its disk files to stable storage.
+    def post_live_migration_at_destination(self, plan: MigrationPlan, autostart: bool = False) -> TransferProgress | None:
+        """The guest runs here now: announce it, see that it is persistent (and, if it was so, that it starts with its host), flush
+        its disk files to stable storage.
 
         Returns the transfer's final figures, or None when the hypervisor has them no more."""
 

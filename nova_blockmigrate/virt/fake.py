@@ -284,7 +284,7 @@ class FakeDriver(ComputeDriver):
                 self.cloud.set_state(self.host, uuid, Copy.PAUSED_BY_USER if was_paused else Copy.RUNNING)
             return TransferOutcome(Verdict.HANDED_OVER, power_state=copy.power_state)
 
-    def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
+    def post_live_migration_at_destination(self, plan: MigrationPlan, autostart: bool = False) -> TransferProgress | None:
         with self._at("post_live_migration_at_destination"):
             self._copy(plan.server)
         return None

@@ -67,6 +67,7 @@ def ledger_of(lab: Any, host: str, uuid: str) -> str:
 
 def test_a_guest_becomes_a_server_moves_and_is_released(lab: Any, client: Any, guest: Foreign) -> None:
     guest.guest.wait(90)
+    lab.run("compute1", ["virsh", "autostart", guest.name])
     before = everything(lab)
 
     (would,) = foreign.adopt(lab, "compute1", guest.name, "--dry-run")
@@ -88,6 +89,7 @@ def test_a_guest_becomes_a_server_moves_and_is_released(lab: Any, client: Any, g
     assert scenario.wait_for_end(client, guest.uuid, 120)["status"] == "completed"
     assert guest.guest.wait()["boot_id"] == boot_id and guest.guest.verify().is_whole
     assert OVERLAY not in foreign.files(lab, "compute1", HOME)
+    assert guest.name in lab.run("compute2", ["virsh", "list", "--all", "--autostart", "--name"]).stdout
 
     lab.run("controller", ["nova-blockmigrate-manage", "release", guest.name])
     assert client.request("GET", "/servers?all_tenants=1")["servers"] == []

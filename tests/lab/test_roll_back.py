@@ -27,6 +27,10 @@ def no_place_for_bases(lab: Any, host: str) -> Iterator[None]:
         lab.run(host, ["chattr", "-i", BASES])
 
 
+def starts_at_boot(lab: Any, server: Any) -> bool:
+    return server.domain in lab.run("compute1", ["virsh", "list", "--all", "--autostart", "--name"]).stdout.split()
+
+
 def test_a_destination_that_cannot_create_the_disk_leaves_the_guest_active(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     before = server.guest.status()
@@ -56,13 +60,16 @@ def test_an_abort_in_mid_copy_is_a_cancelled_migration_of_a_healthy_server(lab: 
     server = boot()
     server.guest.write_payload(PAYLOAD_MIB)
     before = server.guest.status()
+    lab.run("compute1", ["virsh", "autostart", server.domain])
 
     with Sampler(lab, server.domain) as sampler:
         migration = begin(lab, client, server, "compute2")
+        assert not starts_at_boot(lab, server)  # or a boot after the switch would start a second copy
         lab.nova("live-migration-abort", server.name, str(migration["id"]))
         ended = scenario.wait_for_end(client, server.id, 60)
 
     assert ended["status"] == "cancelled"
+    assert starts_at_boot(lab, server)
     assert sampler.report.max_running == 1
     assert_unharmed(lab, client, server, before)
 

@@ -22,8 +22,10 @@ from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.transfer import progress_of
 
 
-def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan) -> TransferProgress | None:
+def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan, autostart: bool) -> TransferProgress | None:
     """Finish what the transfer left; returns its final figures if libvirt still has them.
+
+    `autostart`: libvirt is to start the guest at each boot of its host; it does not carry that along.
 
     QEMU has announced the guest's MAC by itself when it had received everything; frames are lost, so it is said again here.
 
@@ -35,6 +37,8 @@ def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan) -> TransferPr
     with host.errors("see that the guest is persistent"):
         if not domain.isPersistent():
             host.connection().defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+        if autostart:
+            domain.setAutostart(1)
         xml, live = migratable_xml(domain), DomainFacts(domain.XMLDesc(0))
     ours = {vif.mac.lower() for vif in plan.server.vifs}
     for foreign in live.attachments:

@@ -37,6 +37,8 @@ def decide(source: Observation, destination: Observation) -> Action:
     here, there = _as_source(source.copy), _as_destination(destination.copy)
     if here is Copy.UNREACHABLE:
         return Action.WAIT
+    if source.alarmed:
+        return _alarmed(here, there)
     if here is Copy.MIGRATED_AWAY or (source.fenced and here not in _EXECUTES):  # libvirt may not have noticed that it is dead
         return _source_fenced(there, destination.never_ran)
     if here in _JOB:
@@ -64,6 +66,15 @@ def _as_destination(copy: Copy) -> Copy:
         Copy.PAUSED_BY_USER: Copy.PAUSED_COMPLETE,
         Copy.RUNNING_JOB: Copy.RUNNING,
     }.get(copy, copy)
+
+
+def _alarmed(here: Copy, there: Copy) -> Action:
+    """Both copies have run: which one is the guest cannot be known here. A person ends one of them and lets the other one run."""
+    if there is Copy.RUNNING and here in _EXECUTES:
+        return Action.ALARM
+    if there is Copy.RUNNING and here in _NOT_THERE:
+        return Action.FINISH
+    return Action.ROLL_BACK if here is Copy.RUNNING and there in _NOT_THERE else Action.WAIT
 
 
 def _both(here: Copy) -> Action:

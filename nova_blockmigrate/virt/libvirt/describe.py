@@ -30,7 +30,7 @@ def describe(host: Host, server: Server, manifests: Manifests) -> GuestDescripti
     domain = host.domain(server.uuid, server.domain_name)
     with host.errors("describe the guest", server.domain_name):
         xml = migratable_xml(domain)
-        state, persistent = domain.state(), bool(domain.isPersistent())
+        state, persistent, autostart = domain.state(), bool(domain.isPersistent()), bool(domain.autostart())
     facts = DomainFacts(xml)
     chains = in_parallel([functools.partial(_disk, disk, manifests, host.name) for disk in facts.disks])
     return GuestDescription(
@@ -46,6 +46,7 @@ def describe(host: Host, server: Server, manifests: Manifests) -> GuestDescripti
         cpu_model=facts.cpu_model,
         boot_files=tuple(_file(path, manifests, host.name) for path in facts.boot_files),
         nvram=_nvram(facts, host.name),
+        autostart=autostart,
     )
 
 

@@ -261,8 +261,8 @@ class LibvirtDriver(ComputeDriver):
         finally:
             source.close()
 
-    def post_live_migration_at_destination(self, plan: MigrationPlan) -> TransferProgress | None:
-        return arrival.settle_in(self.host, self.plumbing, plan)
+    def post_live_migration_at_destination(self, plan: MigrationPlan, autostart: bool = False) -> TransferProgress | None:
+        return arrival.settle_in(self.host, self.plumbing, plan, autostart)
 
     def post_live_migration_at_source(self, plan: MigrationPlan, guest: GuestDescription, ledger: Ledger) -> tuple[str, ...]:
         with self._lock:

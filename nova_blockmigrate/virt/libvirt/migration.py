@@ -18,19 +18,23 @@ from nova_blockmigrate.breakpoints import reached
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound, HypervisorUnavailable
 from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
-from nova_blockmigrate.threads import Task, call_within, in_parallel
+from nova_blockmigrate.threads import Task, call_within
 from nova_blockmigrate.virt.driver import TRANSFER, TransferControl
 from nova_blockmigrate.virt.libvirt import stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host, is_lost
 from nova_blockmigrate.virt.libvirt.links import ASK, DESTINATION, DESTINATION_LOST, MIGRATE, SOURCE, STEER, SWITCH, Links
-from nova_blockmigrate.virt.libvirt.observe import incoming_job_is_over, outgoing_job_is_active
+from nova_blockmigrate.virt.libvirt.observe import incoming_job_is_over, outgoing_job_is_active, power_state
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
-from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
+from nova_blockmigrate.virt.libvirt.settle import REFUSED, Settlement, Situation
 
 LOG = log.getLogger(__name__)
 FENCING, FENCED = "fencing", "fenced"
 """Marks in the journal after TRANSFER (migrateToURI3 may have been called): SIGSTOP may have been sent; it never runs again."""
+RAN_BEFORE, PAUSED_BEFORE = "ran before", "paused before"
+"""Marks before TRANSFER: what its user had the guest do."""
+AUTOSTART = "autostart"
+"""Mark after TRANSFER: libvirt was to start the guest at each boot of its host, and is not to meanwhile."""
 PAUSE_LOOK_S = 2.0
 """How long a paused source may wait in silence before the destination is asked whether it lives; and for its answer."""
 ARRIVAL_LIMIT_S = 2.0
@@ -121,8 +125,6 @@ class LiveMigration:
         self._process: QemuProcess | None = None
         self._closing: list[Callable[[], object]] = []
         """What releases that which was made, in the order of making."""
-        self._was_paused = guest.power_state is PowerState.PAUSED
-        self._never_resumed = False
         self._why_not_arrived = "no answer"
         self.over = native.threading.Event()
         """libvirt is done with the source's domain, as far as this process can tell."""
@@ -131,6 +133,8 @@ class LiveMigration:
         """Blocks until decided."""
         try:
             outcome = self._continue() if self._control.journal.has(TRANSFER) else self._begin()
+            if outcome.verdict is Verdict.STAYED:
+                self._set_autostart_again()
             return self._finished(outcome)
         finally:
             Task("migration-clean-up", self._clean_up)
@@ -140,9 +144,12 @@ class LiveMigration:
     def _begin(self) -> TransferOutcome:
         if self._control.abort_requested:
             return TransferOutcome(Verdict.STAYED, self._control.abort_reason, cancelled=True, power_state=self._guest.power_state)
-        in_parallel([self._link, lambda: self._control.journal.mark(TRANSFER)])
-        reached("transfer.journalled")
+        self._link()
         domain = self._domain(MIGRATE)
+        self._note_state(domain)
+        self._control.journal.mark(TRANSFER)
+        reached("transfer.journalled")
+        self._switch_autostart_off(domain)
         self._control.mark("transfer_started")
         self._mark("transfer_started")
         uri = self._settings.destination_uri(self._prepared.libvirt_host)
@@ -152,6 +159,40 @@ class LiveMigration:
         self._closing.append(task.wait)
         reached("transfer.started")
         return self._steer_and_watch(watch_end=False)
+
+    def _note_state(self, domain: Any) -> None:
+        """What the checks saw may be hours old: migrations wait in a queue."""
+        with self._source.errors("look at the guest before its transfer", self._name):
+            now = power_state(*domain.state())
+        self._control.journal.mark(PAUSED_BEFORE if now is PowerState.PAUSED else RAN_BEFORE)
+        self._recall_state()
+
+    def _recall_state(self) -> None:
+        """As it was before the transfer, by the journal; what the check saw tells only of one that an older version began."""
+        mark = self._control.journal.latest(RAN_BEFORE, PAUSED_BEFORE)
+        if mark:
+            state = PowerState.PAUSED if mark == PAUSED_BEFORE else PowerState.RUNNING
+            self._guest = dataclasses.replace(self._guest, power_state=state)
+
+    def _switch_autostart_off(self, domain: Any) -> None:
+        """A boot of this host after the handover would start a stale copy."""
+        with self._source.errors("keep the guest from being started at boot", self._name):
+            if domain.autostart():
+                self._control.journal.mark(AUTOSTART)
+                domain.setAutostart(0)
+
+    @property
+    def _was_paused(self) -> bool:
+        return self._guest.power_state is PowerState.PAUSED
+
+    def _set_autostart_again(self) -> None:
+        if not self._control.journal.has(AUTOSTART):
+            return
+        try:
+            with self._source.errors("have the guest started at boot again", self._name):
+                self._source.domain(self._uuid, self._name).setAutostart(1)
+        except BlockMigrateError as error:
+            LOG.error("%s is not started at boot any more: %s", self._plan.label, error)
 
     def _link(self) -> None:
         self._links = Links(self._source, self._destination, self._uuid, self._queue)
@@ -187,6 +228,7 @@ class LiveMigration:
 
     def _continue(self) -> TransferOutcome:
         """A transfer of this migration was begun before (this service was restarted): go on with it, or learn its end."""
+        self._recall_state()
         self._find_process()
         if self._process is not None and self._process.is_stopped():
             # left by a handover that was interrupted before it let the destination run; libvirt must be able to talk to it
@@ -370,7 +412,8 @@ class LiveMigration:
             if not self._was_paused:
                 domain.resume()
         except libvirt.libvirtError as error:
-            self._never_resumed = not is_lost(error)
+            if not is_lost(error):
+                self._control.journal.mark(REFUSED)
             return self._settle(str(error))
         self._mark("resumed")
         reached("handover.resumed")
@@ -394,7 +437,6 @@ class LiveMigration:
             abort_reason=self._control.abort_reason,
             was_paused=self._was_paused,
             process=self._process,
-            never_resumed=self._never_resumed,
             destination_is_dead=self._control.destination_is_dead,
         )
         outcome = Settlement(situation).reach()

@@ -25,6 +25,7 @@ from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, Asker, 
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
+from nova_blockmigrate.virt.libvirt.transfer import HURRIED
 
 ANSWER_LIMIT_S = 5.0
 """How long a host may take to say what it has: the guest may be standing meanwhile."""
@@ -32,6 +33,14 @@ PATIENCE_S = 20.0
 """How long to look again before saying that it is not known."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 FENCED = "fenced"
+RESUMING, REFUSED = "resuming again", "resume refused"
+"""The destination's libvirt may have let its copy run; it has said that it did not."""
+ALARM = "alarm"
+"""Two copies were found running. What is found later is a person's work, and nobody else's."""
+A_PERSON_DECIDES = (
+    "two copies of the guest ran; nothing is deleted until a person has decided which one lives: end the other one "
+    "(virsh destroy), and let this one run (virsh resume)"
+)
 
 LOST = "its destination is dead, says an operator: the guest is here as it was when it was to run there"
 
@@ -57,10 +66,13 @@ class Situation:
     abort_reason: str = ""
     was_paused: bool = False
     process: QemuProcess | None = None
-    never_resumed: bool = False
-    """The destination's libvirt refused to resume its copy."""
     destination_is_dead: bool = False
     """An operator vouches for that, should its libvirt be out of reach, and wants the guest back."""
+
+    @property
+    def never_resumed(self) -> bool:
+        """The destination's libvirt refused to resume its copy, whenever it was asked."""
+        return self.journal.latest(FENCED, RESUMING, REFUSED) == REFUSED
 
     @property
     def fenced(self) -> bool:
@@ -91,7 +103,7 @@ class Settlement:
                 outcome, self._trouble = None, str(error)
             if outcome is not None:
                 return outcome
-            if native.time.monotonic() > deadline or action is Action.ALARM:
+            if native.time.monotonic() > deadline or action is Action.ALARM or source.alarmed:
                 return self._undecided(action, source, destination)
             native.time.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
@@ -105,6 +117,7 @@ class Settlement:
         source, destination = in_parallel(looks)
         if source.copy is Copy.SHUT_OFF and qemu_log.was_migrated(situation.name):
             source = dataclasses.replace(source, copy=Copy.MIGRATED_AWAY, detail=f"{source.detail}; its log says migrated")
+        source = dataclasses.replace(source, alarmed=situation.journal.has(ALARM))
         self._is_lost = situation.destination_is_dead and destination.copy is Copy.UNREACHABLE
         if self._is_lost:
             return source, dataclasses.replace(destination, copy=Copy.ABSENT, never_ran=True)
@@ -114,10 +127,10 @@ class Settlement:
         """The verdict, or None: look again."""
         match action:
             case Action.ROLL_BACK:
-                return self._stayed(source)
+                return self._stayed(self._let_go_on(source))
             case Action.DESTROY_DESTINATION:
                 self._destroy_destination()
-                return self._stayed(source)
+                return self._stayed(self._let_go_on(source))
             case Action.RESUME_SOURCE:
                 return self._resume_source(destination)
             case Action.FENCE_AND_RESUME | Action.FENCE_AND_FINISH:
@@ -131,6 +144,15 @@ class Settlement:
         return None
 
     # --- the guest stays --------------------------------------------------------------------------------------------
+
+    def _let_go_on(self, source: Observation) -> Observation:
+        """libvirt lets a guest go on that we paused in its transfer, unless the pause came a moment after the transfer's end."""
+        situation = self._situation
+        if source.copy is not Copy.PAUSED_BY_USER or situation.was_paused or not situation.journal.has(HURRIED):
+            return source
+        with situation.source.errors("let the guest go on"):
+            situation.source.domain(situation.uuid, situation.name).resume()
+        return observe(situation.source, situation.uuid, is_destination=False)
 
     def _stayed(self, source: Observation) -> TransferOutcome:
         power_state = source.power_state
@@ -189,8 +211,19 @@ class Settlement:
         if not source.fenced:
             self._situation.journal.mark(FENCED)
         if not self._situation.was_paused:
-            resume_destination(self._situation.destination, self._situation.uuid)
+            self._let_destination_run()
         return self._handed_over(self._situation.guest.power_state)
+
+    def _let_destination_run(self) -> None:
+        journal, refused_before = self._situation.journal, self._situation.never_resumed
+        if refused_before:
+            journal.mark(RESUMING)  # if we die now, it may have run
+        try:
+            resume_destination(self._situation.destination, self._situation.uuid)
+        except HypervisorError:
+            if refused_before:
+                journal.mark(REFUSED)
+            raise
 
     def _handed_over(self, power_state: PowerState) -> TransferOutcome:
         if not self._situation.journal.has(FENCED):
@@ -201,15 +234,20 @@ class Settlement:
     # --- not known --------------------------------------------------------------------------------------------------
 
     def _alarm(self) -> None:
-        """Two copies run: stop the one that no handover resumed. Nothing is deleted; a person decides."""
+        """Two copies run: stop the one that no handover let run. Nothing is deleted; a person decides.
+
+        Before a handover lets the destination run it journals that the source never runs again: what runs there nevertheless was
+        started by somebody else."""
         situation = self._situation
-        host = situation.source if situation.fenced else situation.destination
+        situation.journal.mark(ALARM)
+        host = situation.source if situation.journal.has(FENCED) else situation.destination
         domain = host.domain(situation.uuid, situation.name)
         with host.errors("suspend a second running copy"):
             domain.suspend()
 
     def _undecided(self, action: Action, source: Observation, destination: Observation) -> TransferOutcome:
-        parts = [f"source: {source.detail}", f"destination: {destination.detail}", f"to do: {action}"]
+        to_do = A_PERSON_DECIDES if self._situation.journal.has(ALARM) else f"to do: {action}"
+        parts = [f"source: {source.detail}", f"destination: {destination.detail}", to_do]
         parts += [part for part in (self._trouble, self._situation.error) if part]
         return TransferOutcome(Verdict.UNDECIDED, "; ".join(parts), power_state=source.power_state)
 

@@ -18,10 +18,13 @@ from nova_blockmigrate.objects import PreparedDestination, TransferProgress
 from nova_blockmigrate.threads import Task
 from nova_blockmigrate.virt.driver import TransferControl
 from nova_blockmigrate.virt.libvirt.convergence import downtime_limit_ms
+from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_USER
 from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
 from nova_blockmigrate.virt.libvirt.yank import yank
 
 GIB = 1024**3
+HURRIED = "hurried"
+"""Mark in the journal: we may have paused the guest to get its transfer to its end."""
 FIRST_LOOK_S = 0.1
 ABORT_RETRY_S = 0.05
 ABORT_LIMIT_S = 2.0
@@ -138,6 +141,7 @@ class Steering:
         """libvirt has accepted an abort."""
         self.yanked = False
         """An abort did not come to its end by itself: what it waited for was cut."""
+        self._hurried = False
         self.timed_out = ""
         """In words, when it has taken longer than it may."""
         self.last = TransferProgress()
@@ -152,7 +156,7 @@ class Steering:
         self._wake.set()
 
     def force_complete(self) -> None:
-        """Let QEMU switch as soon as the disks are mirrored, whatever pause that needs; returns at once."""
+        """Pause the guest until its disks are mirrored, and let QEMU switch then, whatever pause that needs; returns at once."""
         self._force_wanted = True
         self._wake.set()
 
@@ -202,6 +206,7 @@ class Steering:
                 reached("transfer.copying")
             self._limit_time()
             self._limit_downtime()
+            self._pause_for_disks()
 
     def _limit_time(self) -> None:
         if self._limit_s is None or self.last.elapsed_s <= self._limit_s or self.timed_out:
@@ -227,3 +232,21 @@ class Steering:
         if limit_ms != self._downtime_ms:
             self._domain.migrateSetMaxDowntime(limit_ms)
             self._downtime_ms = limit_ms
+
+    def _pause_for_disks(self) -> None:
+        """A guest that is forced to its end and may write faster than its disks are copied never gets there while it runs. In a
+        migration libvirt lets it go on by itself: at the destination, or here when that fails. With memory under way, the limit
+        of the downtime does it."""
+        if not self._force_wanted or self._hurried or self._abort_wanted or not self._copies_disks:
+            return
+        if self._domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+            return
+        self._control.journal.mark(HURRIED)
+        self._domain.suspend()
+        self._hurried = True
+        if tuple(self._domain.state()) == PAUSED_BY_USER:  # not in the migration: that has ended just before
+            self._domain.resume()
+
+    @property
+    def _copies_disks(self) -> bool:
+        return self.last.disk_remaining_bytes > 0 and not self.last.memory_processed_bytes

@@ -55,8 +55,31 @@ NEVER_RAN_ROWS = [
     (Copy.CRASHED, Copy.PAUSED_COMPLETE, Action.RESUME_DESTINATION),
     (Copy.CRASHED, Copy.UNREACHABLE, Action.WAIT),
 ]
-PAIRS = list(itertools.product(Copy, Copy, (False, True)))
+ALARMED_ROWS = [
+    (Copy.RUNNING, Copy.PAUSED_COMPLETE, Action.WAIT),
+    (Copy.PAUSED_BY_USER, Copy.RUNNING, Action.WAIT),
+    (Copy.PAUSED_BY_USER, Copy.PAUSED_COMPLETE, Action.WAIT),
+    (Copy.PAUSED_BY_USER, Copy.ABSENT, Action.WAIT),
+    (Copy.SHUT_OFF, Copy.PAUSED_COMPLETE, Action.WAIT),
+    (Copy.ABSENT, Copy.PAUSED_COMPLETE, Action.WAIT),
+    (Copy.RUNNING, Copy.UNREACHABLE, Action.WAIT),
+    # a person has ended one of them, and lets the other one run
+    (Copy.RUNNING, Copy.SHUT_OFF, Action.ROLL_BACK),
+    (Copy.RUNNING, Copy.ABSENT, Action.ROLL_BACK),
+    (Copy.SHUT_OFF, Copy.RUNNING, Action.FINISH),
+    (Copy.ABSENT, Copy.RUNNING, Action.FINISH),
+    # a person has let both run
+    (Copy.RUNNING, Copy.RUNNING, Action.ALARM),
+]
+SOURCES = [
+    Observation(copy, fenced=fenced, alarmed=alarmed)
+    for copy, fenced, alarmed in itertools.product(Copy, (False, True), (False, True))
+]
+DESTINATIONS = [Observation(copy, never_ran=never_ran) for copy, never_ran in itertools.product(Copy, (False, True))]
+PAIRS = list(itertools.product(SOURCES, DESTINATIONS))
 EXECUTES = {Copy.RUNNING, Copy.RUNNING_JOB}
+STARTS = {Action.RESUME_SOURCE, Action.RESUME_DESTINATION, Action.FENCE_AND_RESUME}
+DESTROYS = {Action.DESTROY_DESTINATION, Action.FENCE_AND_RESUME, Action.FENCE_AND_FINISH}
 
 
 @pytest.mark.parametrize(("source", "destination", "action"), ROWS)
@@ -81,34 +104,56 @@ def test_it_is_the_same_when_libvirt_gave_the_source_up_by_itself() -> None:
     assert decide(Observation(Copy.MIGRATED_AWAY), lost) is Action.ROLL_BACK
 
 
-@pytest.mark.parametrize(("source", "destination", "fenced"), PAIRS)
-def test_the_destination_starts_only_when_the_source_cannot_run(source: Copy, destination: Copy, fenced: bool) -> None:
-    action = decide(Observation(source, fenced=fenced), Observation(destination))
-    if action is Action.RESUME_DESTINATION:
-        assert source in (Copy.ABSENT, Copy.MIGRATED_AWAY) or (fenced and source not in EXECUTES)
-    if action is Action.FENCE_AND_RESUME:
-        assert source in (Copy.PAUSED_MIGRATION, Copy.INCOMING)
+@pytest.mark.parametrize(("source", "destination", "action"), ALARMED_ROWS)
+@pytest.mark.parametrize("fenced", [False, True])
+def test_after_an_alarm_a_person_decides(source: Copy, destination: Copy, action: Action, fenced: bool) -> None:
+    assert decide(Observation(source, fenced=fenced, alarmed=True), Observation(destination)) is action
 
 
-@pytest.mark.parametrize(("source", "destination", "fenced"), PAIRS)
-def test_the_source_starts_only_when_the_destination_cannot_run(source: Copy, destination: Copy, fenced: bool) -> None:
-    if decide(Observation(source, fenced=fenced), Observation(destination)) is Action.RESUME_SOURCE:
-        assert destination not in {*EXECUTES, Copy.PAUSED_COMPLETE, Copy.PAUSED_BY_USER}
-        assert not fenced
+def test_the_destination_starts_only_when_the_source_cannot_run() -> None:
+    for source, destination in PAIRS:
+        action = decide(source, destination)
+        if action is Action.RESUME_DESTINATION:
+            assert source.copy in (Copy.ABSENT, Copy.MIGRATED_AWAY) or (source.fenced and source.copy not in EXECUTES)
+        if action is Action.FENCE_AND_RESUME:
+            assert source.copy in (Copy.PAUSED_MIGRATION, Copy.INCOMING)
 
 
-@pytest.mark.parametrize(("source", "destination", "fenced"), PAIRS)
-def test_a_running_copy_is_never_destroyed_or_fenced(source: Copy, destination: Copy, fenced: bool) -> None:
-    action = decide(Observation(source, fenced=fenced), Observation(destination))
-    if destination in EXECUTES:
-        assert action not in (Action.DESTROY_DESTINATION, Action.RESUME_SOURCE, Action.ROLL_BACK)
-    if source in EXECUTES:
-        assert action not in (Action.FENCE_AND_RESUME, Action.FENCE_AND_FINISH, Action.FINISH)
+def test_the_source_starts_only_when_the_destination_cannot_run() -> None:
+    for source, destination in PAIRS:
+        if decide(source, destination) is Action.RESUME_SOURCE:
+            assert destination.copy not in {*EXECUTES, Copy.PAUSED_COMPLETE, Copy.PAUSED_BY_USER}
+            assert not source.fenced
 
 
-@pytest.mark.parametrize(("destination", "fenced"), list(itertools.product(Copy, (False, True))))
-def test_nothing_is_done_while_the_source_is_out_of_reach(destination: Copy, fenced: bool) -> None:
-    assert decide(Observation(Copy.UNREACHABLE, fenced=fenced), Observation(destination)) is Action.WAIT
+def test_a_running_copy_is_never_destroyed_or_fenced() -> None:
+    for source, destination in PAIRS:
+        action = decide(source, destination)
+        if destination.copy in EXECUTES:
+            assert action not in (Action.DESTROY_DESTINATION, Action.RESUME_SOURCE, Action.ROLL_BACK)
+        if source.copy in EXECUTES:
+            assert action not in (Action.FENCE_AND_RESUME, Action.FENCE_AND_FINISH, Action.FINISH)
+
+
+def test_what_cannot_be_seen_is_neither_started_nor_destroyed() -> None:
+    for source, destination in PAIRS:
+        action = decide(source, destination)
+        if source.copy is Copy.UNREACHABLE:
+            assert action is Action.WAIT
+        if destination.copy is Copy.UNREACHABLE:
+            assert action not in {Action.RESUME_DESTINATION, Action.DESTROY_DESTINATION, Action.FINISH, *DESTROYS}
+
+
+def test_nothing_is_started_or_destroyed_after_an_alarm() -> None:
+    for source, destination in PAIRS:
+        if source.alarmed:
+            assert decide(source, destination) not in STARTS | DESTROYS
+
+
+def test_a_source_that_was_fenced_gets_its_guest_back_only_when_the_other_copy_never_ran() -> None:
+    for source, destination in PAIRS:
+        if source.fenced and source.copy not in EXECUTES and not destination.never_ran:
+            assert decide(source, destination) not in (Action.ROLL_BACK, Action.DESTROY_DESTINATION, Action.RESUME_SOURCE)
 
 
 @pytest.mark.parametrize("destination", [Copy.SHUT_OFF, Copy.CRASHED])

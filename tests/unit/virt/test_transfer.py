@@ -1,12 +1,17 @@
 """What libvirt is asked for in a transfer, what its states mean, and small decisions beside it."""
 
+import queue
+from collections.abc import Callable
+
 import libvirt
 import pytest
 
-from nova_blockmigrate.objects import Copy, PowerState, PreparedDestination
+from nova_blockmigrate.objects import Copy, PowerState, PreparedDestination, TransferProgress
 from nova_blockmigrate.virt.libvirt import observe, stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.convergence import downtime_limit_ms
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
+from tests.unit.virt.hosts import PAUSED_BY_USER, FakeDomain, FakeHost, Journal, State
+from tests.unit.virt.hosts import RUNNING as RUNS
 
 SETTINGS = TransferSettings("qemu+tcp://%s/system", live_flags=1, block_flags=libvirt.VIR_MIGRATE_NON_SHARED_INC)
 PAUSED, RUNNING, SHUTOFF = libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_SHUTOFF
@@ -105,3 +110,73 @@ def test_only_libvirts_own_connections_are_cut() -> None:
 )
 def test_the_port_of_a_connection_uri(uri: str, port: int | None) -> None:
     assert stuck_job.port_of(uri) == port
+
+
+# --- steering -----------------------------------------------------------------------------------------------------------
+
+
+class Control:
+    """What the manager wishes, and hears."""
+
+    def __init__(self) -> None:
+        self.journal = Journal()
+
+    def report(self, progress: TransferProgress) -> None: ...
+
+    def on_abort(self, callback: Callable[[], None]) -> None: ...
+
+    def on_force_complete(self, callback: Callable[[], None]) -> None: ...
+
+
+def looked(domain: FakeDomain, *wishes: str, settings: TransferSettings = SETTINGS) -> Journal:
+    """One look at a transfer by its steering, with what its user wishes; its journal."""
+    control = Control()
+    steering = transfer.Steering(domain, settings, control, queue.SimpleQueue(), watch_end=False)  # type: ignore[arg-type]
+    steering.end()
+    steering.wait()
+    steering._over = False
+    for wish in wishes:
+        getattr(steering, wish)()
+    steering._look()
+    return control.journal
+
+
+def copying(state: State, disk_remaining: int = 1, memory_processed: int = 0) -> FakeHost:
+    host = FakeHost("a", state, job=True)
+    assert host.domain_here is not None
+    host.domain_here.disk_remaining, host.domain_here.memory_processed = disk_remaining, memory_processed
+    return host
+
+
+@pytest.mark.parametrize(
+    ("host", "wishes", "done"),
+    [
+        (copying(RUNS), ["force_complete"], ["suspend"]),
+        (copying(RUNS), [], []),
+        (copying(RUNS, disk_remaining=0), ["force_complete"], []),
+        (copying(RUNS, memory_processed=1), ["force_complete"], []),
+        (copying(PAUSED_BY_USER), ["force_complete"], []),
+        (copying(RUNS), ["abort", "force_complete"], ["abort"]),
+    ],
+    ids=["forced", "not forced", "disks are copied", "memory goes already", "paused by its user", "aborted"],
+)
+def test_a_forced_guest_is_paused_while_its_disks_are_copied(host: FakeHost, wishes: list[str], done: list[str]) -> None:
+    assert host.domain_here is not None
+    journal = looked(host.domain_here, *wishes)
+    assert host.done == done
+    assert journal.has(transfer.HURRIED) is ("suspend" in done)
+
+
+def test_a_pause_that_comes_after_the_end_of_the_transfer_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = copying(RUNS)
+    domain = host.domain_here
+    assert domain is not None
+    suspend = domain.suspend
+
+    def late() -> None:
+        domain.job = False
+        suspend()
+
+    monkeypatch.setattr(domain, "suspend", late)
+    looked(domain, "force_complete")
+    assert host.done == ["suspend", "resume"]
