@@ -11,7 +11,7 @@ import itertools
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import libvirt
@@ -106,7 +106,9 @@ class Kernel:
         for vif in vifs:
             write(self.rules / vif.tap)
 
-    def release(self, tap: str) -> None:
+    def leave(self, vifs: Sequence[Vif]) -> None: ...
+
+    def release(self, tap: str, others: Collection[str]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.rules / tap)
 
