@@ -145,7 +145,8 @@ class HostRecord:
             case {"made": artefact}:
                 self._artefacts.append(from_primitive(Artefact, artefact))
             case {"gone": artefact}:
-                self._artefacts.remove(from_primitive(Artefact, artefact))
+                with contextlib.suppress(ValueError):  # the line that lists it may be damaged
+                    self._artefacts.remove(from_primitive(Artefact, artefact))
             case {"mark": name, "at": at}:
                 self._marks.pop(name, None)  # they stand in the order in which each was last made
                 self._marks[name] = at
@@ -236,11 +237,23 @@ def _sync(directory: pathlib.Path) -> None:
 
 
 def _read_whole_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of a record; what follows the last newline was cut by a crash and goes, or it would spoil the next line."""
+    """The lines of a record; what follows the last newline was cut by a crash and goes, or it would spoil the next line. Another
+    that is damaged is passed over, loudly: no file may keep a host's service from starting."""
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    return [line for each in whole.splitlines() if (line := _read_line(path, each)) is not None]
+
+
+def _read_line(path: pathlib.Path, line: bytes) -> dict[str, Any] | None:
+    try:
+        read = json.loads(line)
+    except ValueError:
+        read = None
+    if isinstance(read, dict):
+        return read
+    LOG.error("%s has a line that cannot be read, and is passed over: %r", path, line[:200])
+    return None

@@ -80,11 +80,13 @@ class Arrivals:
         record.keep(GUEST, to_primitive(guest))
 
     def landed(self, server_uuid: str) -> None:
-        """The guest is here, and about to be recorded so, if its server was not deleted meanwhile."""
+        """The guest is here, and about to be recorded so, if its server was not deleted meanwhile. If it stands still from now on,
+        its user wants that."""
         for plan in self._plans_of(server_uuid):
             record = self._records.get(plan.migration_uuid)
             if record is not None:
                 record.remember(LANDED, True)
+                record.remember(GUEST, None)
 
     def forget(self, server_uuid: str) -> None:
         """The guest will not come, and nothing of it is left."""

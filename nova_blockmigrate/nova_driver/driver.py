@@ -12,6 +12,7 @@ import os
 import pathlib
 import queue
 import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,42 +24,46 @@ from nova.virt.libvirt import driver as nova_driver
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log
 
-from nova_blockmigrate import concurrency
+from nova_blockmigrate import breakpoints, concurrency
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.exceptions import BlockMigrateError
 from nova_blockmigrate.image.manifest import Manifests
-from nova_blockmigrate.nova_driver import describing, keeping, luggage, needed, unbegun
+from nova_blockmigrate.nova_driver import describing, keeping, luggage, names, unbegun
+from nova_blockmigrate.nova_driver.again import until_done
 from nova_blockmigrate.nova_driver.answers import SILENT, Answers
-from nova_blockmigrate.nova_driver.arrivals import ARRIVED, DELETED, GONE, UNDER_WAY, Arrivals
-from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, CANCELLED, Ending, Move
+from nova_blockmigrate.nova_driver.arrivals import Arrivals
+from nova_blockmigrate.nova_driver.ending import Ending, Move
+from nova_blockmigrate.nova_driver.leaving import Leaving
 from nova_blockmigrate.nova_driver.reporting import saving_progress
+from nova_blockmigrate.nova_driver.standing import CANCELLED, MIGRATING, is_its_sources
 from nova_blockmigrate.nova_driver.transfers import Task, Transfers, settings_of
 from nova_blockmigrate.objects import Copy, MigrationPlan, Observation, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.virt.libvirt import host as our_host
 from nova_blockmigrate.virt.libvirt import observe
+from nova_blockmigrate.virt.libvirt.guest import Guest
 
 LOG = log.getLogger(__name__)
 CONF = nova.conf.CONF
 
 FOLDER = "blockmigrate"
 """Below Nova's `state_path`."""
-CLEAN_AGAIN_S = 10.0
-FINAL_STATUSES = ("completed", "failed", "cancelled", "error")
 
 
 class LibvirtDriver(nova_driver.LibvirtDriver):
     """`compute_driver = blockmigrate.LibvirtDriver`"""
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
+        names.refuse_unknown_version(version.version_string())  # before anything that another one may not have
         self._events: queue.SimpleQueue[Any] | None = None if monkey_patch.is_patched() else queue.SimpleQueue()
         super().__init__(virtapi, read_only)
         self._manager: Any = getattr(virtapi, "_compute", None)
-        _refuse_unknown_nova(type(self._manager))
+        names.refuse_unknown_nova(LibvirtDriver.__base__, self._manager, self._host)
 
     def init_host(self, host: str) -> None:
         self._keep_event_loop_free()
         super().init_host(host)
         concurrency.follow(patched=monkey_patch.is_patched())
+        breakpoints.set_up(os.environ.get(breakpoints.ENVIRONMENT_VARIABLE))
         our_host.share_event_loop()  # Nova runs it
         self._set_up(host, os.path.join(CONF.state_path, FOLDER))
         self._watch_arrivals()
@@ -69,14 +74,19 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         self._own = our_host.Host(self._uri(), host)
         self._manifests = Manifests(os.path.join(folder, "manifests"))
         self._manifests.prune()
+        self._answers = Answers(host, self._can_send)
         self._transfers = Transfers(self._own, settings_of(CONF.libvirt), Records(_made(folder, "transfers")))
         self._arrivals = Arrivals(self._own, Records(_made(folder, "arrivals")))
-        self._answers = Answers(host)
+        self._leaving = Leaving(host, self._transfers, self._remove_left, self._live_migration_uri)
         self._ending = Ending(host, self._manager, self._answers)
         self._unbegun = unbegun.Unbegun(_made(folder, "unbegun"), host)
 
     def _watch_arrivals(self) -> None:
-        concurrency.spawn("blockmigrate-arrivals", self._arrivals.watch, functools.partial(_end_of, self._here))
+        concurrency.spawn("blockmigrate-arrivals", self._arrivals.watch, self._answers.end_of)
+
+    def _can_send(self, context: Any, rpc_version: str) -> bool:
+        """Whether all compute services take a version of their RPC."""
+        return bool(self._manager.compute_rpcapi.router.client(context).can_send_version(rpc_version))
 
     def _keep_event_loop_free(self) -> None:
         """On native threads Nova 34 handles guests' events in the thread of libvirt's event loop, with calls to the conductor. When
@@ -103,15 +113,16 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
     ) -> Any:
         checked = super().check_can_live_migrate_source(context, instance, dest_check_data, block_device_info)
         self._unbegun.expect(context, instance, checked, bool((block_device_info or {}).get("block_device_mapping")))
+        if "filename" in checked:
+            checked.filename = luggage.addressed(checked.filename, CONF.libvirt.live_migration_inbound_addr or CONF.host)
         return checked
 
     def get_instance_disk_info(self, instance: Any, block_device_info: Any = None) -> str:
         disk_info: str = super().get_instance_disk_info(instance, block_device_info)
         if instance.task_state != task_states.MIGRATING:
             return disk_info
-        address = CONF.libvirt.live_migration_inbound_addr or CONF.host
         with _words_for_users():
-            return concurrency.run_native(luggage.pack, disk_info, self._manifests, self._here, address)
+            return concurrency.run_native(luggage.pack, disk_info, self._manifests, self._here)
 
     def _live_migration(
         self,
@@ -126,21 +137,22 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         """Move a guest, and have Nova record where it is. Raises nothing: whatever happens is recorded, not guessed at."""
         # `block_migration` is what the user asked for, None for "auto"; what was found out is in migrate_data
         copies_disks = bool(migrate_data.block_migration)
-        move = Move(context, instance, dest, copies_disks, migrate_data, post_method, recover_method)
-        migration = migrate_data.migration
-        with saving_progress(self._transfers, instance, migration, CONF.libvirt.live_migration_monitor_interval):
-            task, outcome = self._transfer(move)
-        self._record(move, task, outcome)
+        source_bdms = getattr(post_method, "keywords", {}).get("source_bdms")
+        move = Move(context, instance, dest, copies_disks, migrate_data, post_method, recover_method, source_bdms)
+        plan = describing.plan(instance, move.migration, self._here, dest, copies_disks)
+        with saving_progress(self._transfers, instance, move.migration, CONF.libvirt.live_migration_monitor_interval):
+            task, outcome = self._transfer(move, plan)
+        self._record(move, plan, task, outcome)
+        self._unbegun.forget(instance.uuid)
 
-    def _transfer(self, move: Move) -> tuple[Task | None, TransferOutcome]:
+    def _transfer(self, move: Move, plan: MigrationPlan) -> tuple[Task | None, TransferOutcome]:
         """Have Nova work out what to tell libvirt, and do that our way."""
-        guest = self._host.get_guest(move.instance)
-        plan = describing.plan(move.instance, move.migration, self._here, move.destination, move.block_migration)
-        mover = _Mover(guest, functools.partial(self._run, move, plan))
+        mover = _Mover(functools.partial(self._run, move, plan))
         try:
-            names = self._live_migration_copy_disk_paths(move.context, move.instance, guest)[1] if move.block_migration else []
+            mover.guest = guest = self._host.get_guest(move.instance)
+            disks = self._live_migration_copy_disk_paths(move.context, move.instance, guest)[1] if move.block_migration else []
             self._live_migration_operation(
-                move.context, move.instance, move.destination, move.block_migration, move.migrate_data, mover, names
+                move.context, move.instance, move.destination, move.block_migration, move.migrate_data, mover, disks
             )
         except _Stayed as stayed:
             return mover.task, stayed.outcome
@@ -160,17 +172,18 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
             destination_xml=given["destination_xml"] or "",
         )
         flags = describing.flags(given["flags"], bool(prepared.copied_disks))
-        bdms = move.post.keywords["source_bdms"]  # type: ignore[attr-defined]
-        mover.task = Task(plan, description, prepared, uri, flags, keeping.packed(move.context, move.migrate_data, bdms))
+        resources = move.instance.resources if "resources" in move.instance else None
+        kept = keeping.packed(move.context, move.migrate_data, move.source_bdms, resources)
+        mover.task = Task(plan, description, prepared, uri, flags, kept)
         mover.outcome = self._transfers.run(mover.task)
 
-    def _record(self, move: Move, task: Task | None, outcome: TransferOutcome) -> None:
-        self._ending.record(move, outcome)
-        if task is not None and outcome.verdict is Verdict.HANDED_OVER:
-            concurrency.spawn("blockmigrate-clean", self._clean_source, move, task)
+    def _record(self, move: Move, plan: MigrationPlan, task: Task | None, outcome: TransferOutcome, had_begun: bool = True) -> None:
+        has_left = functools.partial(self._transfers.has_left, task) if task is not None else lambda: False
+        is_there = self._ending.record(move, plan, outcome, had_begun, has_left)
+        if task is not None and (outcome.verdict is Verdict.HANDED_OVER or not is_there):
+            self._leaving.begin(task)
         elif task is not None:
             self._transfers.forget(task)
-        self._unbegun.forget(move.instance.uuid)
 
     def live_migration_abort(self, instance: Any) -> None:
         if not self._transfers.abort(instance.uuid, "the migration was aborted on request of its user"):
@@ -180,28 +193,39 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         if not self._transfers.force_complete(instance.uuid):
             super().live_migration_force_complete(instance)
 
-    def cleanup(self, context: Any, instance: Any, *arguments: Any, **more: Any) -> None:
-        """Of a guest that has just moved away, nothing is removed before its new home is recorded: see `_clean_source`."""
-        if not self._transfers.is_running(instance.uuid):
-            self._unbegun.forget(instance.uuid)
-            super().cleanup(context, instance, *arguments, **more)
-
-    def _clean_source(self, move: Move, task: Task) -> None:
-        """Delete what a guest left here; in a thread of its own, as the proof that it may be deleted can take long."""
-        while not self._transfers.has_left(task) and not _is_deleted(move):
-            concurrency.pause(CLEAN_AGAIN_S)
-        try:
-            instance = objects.Instance.get_by_uuid(nova.context.get_admin_context("yes"), move.instance.uuid, ATTRIBUTES)
-            wanted, disks = self._manager._live_migration_cleanup_flags(move.migrate_data)
-            if wanted:
-                network_info = instance.get_network_info()
-                super().cleanup(
-                    move.context, instance, network_info, destroy_disks=disks, migrate_data=move.migrate_data, destroy_vifs=False
-                )
-        except Exception:  # it is tried again when this service starts the next time
-            LOG.exception("What it left on its source could not be removed", instance=move.instance)
+    def cleanup(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        migrate_data: Any = None,
+        destroy_vifs: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Of a guest that has just moved away, nothing is removed before its new home is recorded (see `leaving`). Who deletes a
+        server has no data of a migration."""
+        if self._transfers.knows(_migration_of(migrate_data)):
             return
-        self._transfers.forget(task)
+        self._unbegun.forget(instance.uuid)
+        super().cleanup(
+            context, instance, network_info, block_device_info, destroy_disks, migrate_data, destroy_vifs, destroy_secrets
+        )
+
+    def _remove_left(self, task: Task, instance: Any) -> None:
+        """See `leaving.Remove`."""
+        context = nova.context.get_admin_context()
+        migrate_data = keeping.unpacked(task.luggage, context)[0]
+        instance.resources = keeping.resources(task.luggage, context)
+        instance.obj_reset_changes(["resources"], recursive=True)
+        had = types.SimpleNamespace(old_resources=instance.resources)
+        wanted, disks = self._manager._live_migration_cleanup_flags(migrate_data, had)
+        if wanted:
+            network_info = instance.get_network_info()
+            super().cleanup(context, instance, network_info, None, disks, migrate_data, destroy_vifs=False)
+        if instance.deleted:  # if it was deleted in mid-copy, its end looked like that of the guest, which is kept then
+            Guest(self._own, task.plan.server.uuid, task.plan.server.domain_name).undefine()
 
     # --- restarted source -------------------------------------------------------------------------------------------
 
@@ -212,24 +236,43 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         tasks = self._transfers.remembered()
         for task in tasks:
             LOG.info("%s is taken up again", task.plan.label)
-            concurrency.spawn("blockmigrate-again", self._go_on, task)
-        ours = {task.plan.server.uuid for task in tasks}
-        ours |= self._end_unbegun_of(context, [each for each in instances if each.uuid not in ours])
+            work = functools.partial(self._go_on, task)
+            concurrency.spawn("blockmigrate-again", until_done, task.plan.label, work)
+        uuids = {task.plan.server.uuid for task in tasks}
+        ours = {each.uuid for each in instances if each.uuid in uuids and each.task_state == MIGRATING}
+        ours |= self._end_unbegun_of(context, [each for each in instances if each.uuid not in uuids])
         return objects.InstanceList(context, objects=[each for each in instances if each.uuid not in ours])
 
     def _go_on(self, task: Task) -> None:
+        context = nova.context.get_admin_context()
+        outcome = self._transfers.decided(task) or self._follow(context, task)  # (the guest may be standing: Nova can wait)
+        self._answers.wait_for_this_service(context)
         try:
-            outcome = self._transfers.go_on(task)  # (the guest may be standing: Nova can wait)
-            context = nova.context.get_admin_context()
-            self._answers.wait_for_this_service(context)
             migration = objects.Migration.get_by_uuid(context, task.plan.migration_uuid)
             move = keeping.move(context, self._manager, migration, *keeping.unpacked(task.luggage, context))
-            self._record(move, task, outcome)
-        except exception.InstanceNotFound:
-            LOG.warning("%s was deleted meanwhile", task.plan.label)
-            self._transfers.forget(task)
-        except Exception:  # the border of a thread
-            LOG.exception("%s could not be ended; it is tried again when this service starts the next time", task.plan.label)
+        except (exception.InstanceNotFound, exception.MigrationNotFound):
+            LOG.warning("%s was deleted long ago", task.plan.label)
+            self._leaving.begin(task)
+            return
+        self._record(move, task.plan, task, outcome)
+
+    def _follow(self, context: Any, task: Task) -> TransferOutcome:
+        """Go on with a transfer of which it is not known what became of it, if the guest is still this migration's."""
+        plan = task.plan
+        with contextlib.ExitStack() as meanwhile:
+            try:
+                now = self._answers.standing_if_known(context, plan.server.uuid, plan.migration_uuid)
+                if now is not None and not is_its_sources(plan, now):
+                    LOG.error("%s is not followed: its server is on %s now, task %s", plan.label, now.host, now.task_state)
+                    return TransferOutcome(Verdict.STAYED, "the server was given another home or task while it was moved")
+                if now is not None:
+                    instance = objects.Instance.get_by_uuid(context, plan.server.uuid, expected_attrs=[])
+                    migration = objects.Migration.get_by_uuid(context, plan.migration_uuid)
+                    interval_s = CONF.libvirt.live_migration_monitor_interval
+                    meanwhile.enter_context(saving_progress(self._transfers, instance, migration, interval_s))
+            except (exception.InstanceNotFound, *SILENT):
+                LOG.info("%s is followed without its records", plan.label)
+            return self._transfers.go_on(task)
 
     def _is_moving(self, instance: Any) -> bool:
         """Whether libvirt moves a guest of this host, or cannot say that it does not."""
@@ -248,7 +291,8 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
             return set()
         for migration in migrations:
             LOG.info("Migration %s had not begun: it is ended", migration.uuid)
-            concurrency.spawn("blockmigrate-unbegun", self._end_unbegun, migration)
+            work = functools.partial(self._end_unbegun, migration)
+            concurrency.spawn("blockmigrate-unbegun", until_done, f"migration {migration.uuid}", work)
         return {migration.instance_uuid for migration in migrations}
 
     def _end_unbegun(self, migration: Any) -> None:
@@ -257,12 +301,14 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
             seen = self._observe(migration.instance_uuid)
             self._answers.wait_for_this_service(context)
             move = self._unbegun.move(context, self._manager, migration)
-            cancelled = migration.status == CANCELLED
-            self._record(move, None, TransferOutcome(Verdict.STAYED, unbegun.REASON, cancelled, power_state=seen.power_state))
         except exception.InstanceNotFound:
             self._unbegun.forget(migration.instance_uuid)
-        except Exception:  # the border of a thread
-            LOG.exception("Migration %s could not be ended; it is tried again at the next start", migration.uuid)
+            return
+        plan = describing.plan(move.instance, migration, self._here, move.destination, move.block_migration)
+        cancelled = migration.status == CANCELLED
+        outcome = TransferOutcome(Verdict.STAYED, unbegun.REASON, cancelled, power_state=seen.power_state)
+        self._record(move, plan, None, outcome, had_begun=False)
+        self._unbegun.forget(migration.instance_uuid)
 
     # --- destination ------------------------------------------------------------------------------------------------
 
@@ -275,7 +321,8 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
     def _pre_live_migration(
         self, context: Any, instance: Any, block_device_info: Any, network_info: Any, disk_info: str | None, migrate_data: Any
     ) -> Any:
-        address = luggage.source_address(disk_info)
+        self._leaving.finish(instance.uuid)
+        address = luggage.source_address(migrate_data.filename) if "filename" in migrate_data else None
         if migrate_data.is_shared_instance_path:
             directory = libvirt_utils.get_instance_path(instance)
         else:
@@ -325,13 +372,14 @@ class _Stayed(Exception):
 class _Mover:
     """Nova's guest object, but that `migrate` is ours: Nova works out what to say to libvirt, and we do it."""
 
-    def __init__(self, guest: Any, run: Callable[..., None]) -> None:
-        self._guest, self._run = guest, run
+    def __init__(self, run: Callable[..., None]) -> None:
+        self._run = run
+        self.guest: Any = None
         self.task: Task | None = None
         self.outcome: TransferOutcome | None = None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._guest, name)
+        return getattr(self.guest, name)
 
     def result(self) -> TransferOutcome:
         return self.outcome or TransferOutcome(Verdict.STAYED, "Nova did not come to the point of moving the guest")
@@ -342,16 +390,10 @@ class _Mover:
             raise _Stayed(self.outcome)
 
 
-def _refuse_unknown_nova(manager: type) -> None:
-    """
-    :raises InvalidConfiguration: this Nova is not one that is known here.
-    """
-    found = needed.problem_of_version(version.version_string())
-    wrong = needed.problems(LibvirtDriver.__base__, needed.DRIVER) + needed.problems(manager, needed.MANAGER)
-    if found or wrong:
-        raise exception.InvalidConfiguration(
-            f"blockmigrate.LibvirtDriver: {found or 'Nova is not as it should be: ' + '; '.join(wrong)}"
-        )
+def _migration_of(migrate_data: Any) -> str:
+    """The uuid of the migration that Nova's data belong to; empty: there are none, or they do not say."""
+    known = isinstance(migrate_data, objects.LibvirtLiveMigrateData) and "migration" in migrate_data
+    return str(migrate_data.migration.uuid) if known else ""
 
 
 @contextlib.contextmanager
@@ -367,30 +409,3 @@ def _made(*parts: str) -> pathlib.Path:
     path = pathlib.Path(*parts)
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _is_deleted(move: Move) -> bool:
-    try:
-        instance = objects.Instance.get_by_uuid(nova.context.get_admin_context("yes"), move.instance.uuid, [])
-    except exception.InstanceNotFound:
-        return True
-    except SILENT:
-        return False
-    return bool(instance.deleted)
-
-
-def _end_of(here: str, plan: MigrationPlan) -> str | None:
-    """See `arrivals.EndOf`. `here` is this host."""
-    context = nova.context.get_admin_context("yes")
-    try:
-        instance = objects.Instance.get_by_uuid(context, plan.server.uuid, expected_attrs=[])
-        if instance.deleted:
-            return DELETED
-        migration = objects.Migration.get_by_uuid(context, plan.migration_uuid)
-    except (exception.InstanceNotFound, exception.MigrationNotFound):
-        return GONE
-    except SILENT:
-        return None
-    if migration.status not in FINAL_STATUSES:
-        return UNDER_WAY
-    return ARRIVED if instance.host == here else GONE

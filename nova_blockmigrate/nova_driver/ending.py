@@ -1,9 +1,14 @@
-"""After the verdict: Nova's own methods record it, when everything that they need answers, and again until they have succeeded."""
+"""After the verdict: Nova's own methods record it, when everything that they need answers, and again until they have succeeded.
+
+What is to be done is decided each time anew by what the database says (`standing`): while something was away, or this service,
+others may have done it, or gone on from there.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +18,16 @@ from nova.compute import power_state, task_states
 from oslo_log import log
 
 from nova_blockmigrate import concurrency
-from nova_blockmigrate.nova_driver.answers import Answers
+from nova_blockmigrate.nova_driver.answers import AWAY, Answers
 from nova_blockmigrate.nova_driver.reporting import tell_why
-from nova_blockmigrate.objects import PowerState, TransferOutcome, Verdict
+from nova_blockmigrate.nova_driver.standing import CANCELLED, COMPLETED, FAILED, Next, Standing, next_step
+from nova_blockmigrate.objects import MigrationPlan, PowerState, TransferOutcome, Verdict
 
 LOG = log.getLogger(__name__)
 
-AGAIN_S = 5.0
-COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
+AGAIN_S, LONGEST_PAUSE_S = 5.0, 60.0
+PORTS_LIMIT_S = 600.0
+"""How long Neutron may be away before a server that has moved is recorded with its ports as they are, as Nova would at once."""
 ATTRIBUTES = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor", "pci_devices", "pci_requests", "resources"]
 
 
@@ -34,13 +41,32 @@ class Move:
     block_migration: bool
     migrate_data: Any
     post: Callable[..., Any]
-    """The manager's method for a guest that has moved."""
+    """The manager's method for a guest that has moved. Whatever fails in it, the server is recorded on the destination then."""
     recover: Callable[..., Any]
     """The manager's method for one that stayed."""
+    source_bdms: Any
+    """The source's block device mappings."""
 
     @property
     def migration(self) -> Any:
         return self.migrate_data.migration
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What is recorded."""
+
+    move: Move
+    plan: MigrationPlan
+    outcome: TransferOutcome
+    had_begun: bool
+    has_left: Callable[[], bool]
+    """Whether libvirt on both hosts says, now, that the guest has moved."""
+    give_ports_up_at: float
+
+    @property
+    def has_moved(self) -> bool:
+        return self.outcome.verdict is Verdict.HANDED_OVER
 
 
 class Ending:
@@ -49,59 +75,92 @@ class Ending:
     def __init__(self, host: str, manager: Any, answers: Answers) -> None:
         self._host, self._manager, self._answers = host, manager, answers
 
-    def record(self, move: Move, outcome: TransferOutcome) -> None:
-        """Blocks until Nova knows. A server that was deleted meanwhile needs no record."""
-        work = self._arrived if outcome.verdict is Verdict.HANDED_OVER else self._stayed
-        destination = move.destination if outcome.verdict is Verdict.HANDED_OVER else ""
-        instance = move.instance
+    def record(
+        self,
+        move: Move,
+        plan: MigrationPlan,
+        outcome: TransferOutcome,
+        had_begun: bool = True,
+        has_left: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Blocks until Nova knows; whether the server is still there, not deleted meanwhile."""
+        work = _Work(move, plan, outcome, had_begun, has_left, time.monotonic() + PORTS_LIMIT_S)
+        instance, pause_s = move.instance, AGAIN_S
         while True:
-            self._answers.wait_for(move.context, move.instance.uuid, destination)
             try:
-                work(move, instance or self._fresh(move), outcome)
-                return
+                self._answers.wait_for(move.context, move.instance.uuid, move.destination if work.has_moved else "")
+                now = self._answers.standing(move.context, move.instance.uuid, move.migration.uuid)
             except exception.InstanceNotFound:
                 LOG.warning("It was deleted while it was moved", instance=move.instance)
-                self._end_deleted(move, outcome)
-                return
-            except Exception:  # whatever it is: the guest is where it is, and the record must come to say so
-                LOG.exception("The end of a live migration could not be recorded; trying again", instance=move.instance)
+                self._end_deleted(work)
+                return False
+            except Exception:  # whatever it is: as below
+                LOG.exception("Nova's records of a live migration could not be read; trying again", instance=move.instance)
+            else:
+                if self._is_done(work, instance, now):
+                    return True
             instance = None  # it may have been changed without having been saved
-            concurrency.pause(AGAIN_S)
+            concurrency.pause(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _is_done(self, work: _Work, instance: Any, now: Standing) -> bool:
+        """Do what is to be done; whether that was all."""
+        step = next_step(work.plan, work.outcome.verdict, now, work.had_begun)
+        try:
+            match step:
+                case Next.RECORD:
+                    (self._arrived if work.has_moved else self._stayed)(work, instance or self._fresh(work.move))
+                case Next.CLAIM:
+                    self._claim(work)
+                    return False
+                case Next.COMPLETE | Next.CLOSE:
+                    self._close(work)
+                case Next.WAIT:
+                    LOG.warning("It is %s now: the end of its live migration waits", now.task_state, instance=work.move.instance)
+                    return False
+        except Exception:  # whatever it is: the guest is where it is, and the record must come to say so
+            LOG.exception("The end of a live migration could not be recorded; trying again", instance=work.move.instance)
+            return False
+        return True
+
+    def _claim(self, work: _Work) -> None:
+        """Nova forgets a live migration when its source's service starts, or an operator resets the server; its methods refuse a
+        server that is not migrating."""
+        if work.has_moved and not work.has_left():
+            return
+        instance = self._fresh(work.move)
+        instance.task_state = task_states.MIGRATING
+        instance.save(expected_task_state=[None])
+
+    def _close(self, work: _Work) -> None:
+        """What belongs to the migration itself, however long ago it was. Repeatable."""
+        self._set_status(work.move, COMPLETED if work.has_moved else _status(work.outcome), final=not work.has_moved)
+        self._manager._delete_allocation_after_move(work.move.context, work.move.instance, work.move.migration)
 
     # --- it has moved -----------------------------------------------------------------------------------------------
 
-    def _arrived(self, move: Move, instance: Any, _outcome: TransferOutcome) -> None:
-        if self._is_recorded_there(move):
-            self._complete(move)
-            return
-        try:
-            move.post(move.context, instance, move.destination, move.block_migration, move.migrate_data)
-        except Exception:
-            if not self._is_recorded_there(move):
+    def _arrived(self, work: _Work, instance: Any) -> None:
+        move = work.move
+        if time.monotonic() < work.give_ports_up_at:
+            try:
+                # (`post` would record the server on the destination whatever fails, and then nobody would bind its ports there)
+                self._manager._post_live_migration(
+                    move.context, instance, move.destination, move.block_migration, move.migrate_data, source_bdms=move.source_bdms
+                )
+                return
+            except AWAY:
                 raise
-            LOG.exception("The server is recorded on its destination; the rest is done now", instance=move.instance)
-            self._complete(move)
-
-    def _is_recorded_there(self, move: Move) -> bool:
-        instance = objects.Instance.get_by_uuid(move.context, move.instance.uuid, expected_attrs=[])
-        return bool(instance.host == move.destination)
-
-    def _complete(self, move: Move) -> None:
-        """What the manager does after the destination has recorded the server as its own. Repeatable."""
-        instance = objects.Instance.get_by_uuid(move.context, move.instance.uuid, expected_attrs=ATTRIBUTES)
-        if instance.task_state == task_states.MIGRATING:
-            instance.task_state = None
-            instance.save(expected_task_state=[task_states.MIGRATING])
-        self._set_status(move, COMPLETED)
-        self._manager._delete_allocation_after_move(move.context, instance, move.migration)
+            except Exception:
+                LOG.exception("What Nova does after a live migration failed; the server is recorded", instance=move.instance)
+                instance = self._fresh(move)
+        move.post(move.context, instance, move.destination, move.block_migration, move.migrate_data)
 
     # --- it stayed --------------------------------------------------------------------------------------------------
 
-    def _stayed(self, move: Move, instance: Any, outcome: TransferOutcome) -> None:
-        status = CANCELLED if outcome.cancelled else FAILED
-        if self._fresh(move).task_state == task_states.MIGRATING:
-            tell_why(move.context, self._host, instance, outcome.reason)
-            move.recover(move.context, instance, move.destination, migrate_data=move.migrate_data, migration_status=status)
+    def _stayed(self, work: _Work, instance: Any) -> None:
+        move, outcome, status = work.move, work.outcome, _status(work.outcome)
+        tell_why(move.context, self._host, instance, outcome.reason)
+        move.recover(move.context, instance, move.destination, migrate_data=move.migrate_data, migration_status=status)
         self._set_status(move, status)
         if outcome.power_state in (PowerState.SHUTDOWN, PowerState.CRASHED):
             # Nova looked away while it was migrating. In a request of its own: an action is found by its request
@@ -109,12 +168,13 @@ class Ending:
             stopped = objects.Instance.get_by_uuid(context, move.instance.uuid, expected_attrs=ATTRIBUTES)
             self._manager._sync_instance_power_state(context, stopped, power_state.SHUTDOWN)
 
-    def _end_deleted(self, move: Move, outcome: TransferOutcome) -> None:
+    def _end_deleted(self, work: _Work) -> None:
         """What Nova leaves of the migration of a server that was deleted in it. The destination clears up by itself."""
+        move = work.move
         try:
             self._manager._delete_allocation_after_move(move.context, move.instance, move.migration)
             with contextlib.suppress(exception.MigrationNotFound):  # Nova deletes it with its server
-                self._set_status(move, COMPLETED if outcome.verdict is Verdict.HANDED_OVER else FAILED)
+                self._set_status(move, COMPLETED if work.has_moved else FAILED)
         except Exception:  # nobody else would try: the server is gone
             LOG.exception("The migration of a server that was deleted could not be ended", instance=move.instance)
 
@@ -125,8 +185,13 @@ class Ending:
         return objects.Instance.get_by_uuid(move.context, move.instance.uuid, expected_attrs=ATTRIBUTES)
 
     @staticmethod
-    def _set_status(move: Move, status: str) -> None:
+    def _set_status(move: Move, status: str, final: bool = False) -> None:
+        """`final`: leave a status that ends it."""
         migration = objects.Migration.get_by_uuid(move.context, move.migration.uuid)
-        if migration.status != status:
+        if migration.status != status and not (final and migration.status in (COMPLETED, FAILED, CANCELLED)):
             migration.status = status
             migration.save()
+
+
+def _status(outcome: TransferOutcome) -> str:
+    return CANCELLED if outcome.cancelled else FAILED

@@ -15,7 +15,8 @@ from oslo_serialization import jsonutils
 from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, Move
 
 
-def packed(context: Any, migrate_data: Any, source_bdms: Any) -> dict[str, Any]:
+def packed(context: Any, migrate_data: Any, source_bdms: Any, resources: Any = None) -> dict[str, Any]:
+    """`resources`: what of this host the instance has to itself (persistent memory); None or an empty list: nothing."""
     migrate_data = migrate_data.obj_clone()
     if "vtpm_secret_value" in migrate_data:
         migrate_data.vtpm_secret_value = None
@@ -23,6 +24,7 @@ def packed(context: Any, migrate_data: Any, source_bdms: Any) -> dict[str, Any]:
         "request_id": context.request_id,
         "migrate_data": jsonutils.to_primitive(migrate_data.obj_to_primitive()),
         "source_bdms": jsonutils.to_primitive(source_bdms.obj_to_primitive()),
+        "resources": jsonutils.to_primitive(resources.obj_to_primitive()) if resources else None,
     }
 
 
@@ -34,6 +36,12 @@ def unpacked(kept: dict[str, Any], context: Any) -> tuple[Any, Any]:
     return migrate_data, objects_base.NovaObject.obj_from_primitive(kept["source_bdms"], context=context)
 
 
+def resources(kept: dict[str, Any], context: Any) -> Any:
+    """The source's resources of the instance, or None: once it has moved, the database knows those of its destination."""
+    primitive = kept.get("resources")
+    return objects_base.NovaObject.obj_from_primitive(primitive, context=context) if primitive else None
+
+
 def move(context: Any, manager: Any, migration: Any, migrate_data: Any, source_bdms: Any) -> Move:
     """As Nova would have passed it to its driver.
 
@@ -43,4 +51,5 @@ def move(context: Any, manager: Any, migration: Any, migrate_data: Any, source_b
     migrate_data.migration = migration
     post = functools.partial(manager._post_live_migration_update_host, source_bdms=source_bdms)
     recover = functools.partial(manager._rollback_live_migration, source_bdms=source_bdms)
-    return Move(context, instance, migration.dest_compute, bool(migrate_data.block_migration), migrate_data, post, recover)
+    copies_disks = bool(migrate_data.block_migration)
+    return Move(context, instance, migration.dest_compute, copies_disks, migrate_data, post, recover, source_bdms)

@@ -1,7 +1,8 @@
 """What our driver on the source tells the one on the destination, beside what Nova itself tells: hashes of the base files, and
 the content of config drives, which Nova would replace by zeros.
 
-It travels in the list of disks that Nova passes from one driver to the other as a text. A driver that does not know it passes
+It travels in the list of disks that Nova passes from one driver to the other as a text, and, what is needed without disks, too, in
+the data of Nova's checks. A driver that does not know it passes
 over it, so a host with ours and one without may migrate to each other.
 """
 
@@ -22,6 +23,7 @@ from nova_blockmigrate.image.cache import completing
 from nova_blockmigrate.image.manifest import Manifests
 
 KEY = "blockmigrate"
+_ADDRESS = f" {KEY}="
 CARRIED_NAMES = ("disk.config",)
 """Files in an instance's directory that are carried along whole: nobody writes to them, and the copy of disks leaves them out."""
 LARGEST_BYTES = 80 * 1024**2
@@ -38,7 +40,19 @@ class Piece:
     content_sha256: str = ""
 
 
-def pack(disk_info: str, manifests: Manifests, host: str, source_address: str) -> str:
+def addressed(filename: str, source_address: str) -> str:
+    """The name of the file by which Nova tells shared storage, which nobody asks for after that, with where the source's libvirt
+    can be reached: Nova passes it on to the destination also when no disk is copied, and there is no list of disks."""
+    return f"{filename}{_ADDRESS}{source_address}"
+
+
+def source_address(filename: str) -> str | None:
+    """Where the source's libvirt can be reached; None: the source has a driver that says nothing."""
+    _, known, address = filename.partition(_ADDRESS)
+    return address if known else None
+
+
+def pack(disk_info: str, manifests: Manifests, host: str) -> str:
     """Nova's list of disks, with what is known of each.
 
     :raises StorageError: a base file or a config drive cannot be read.
@@ -46,7 +60,7 @@ def pack(disk_info: str, manifests: Manifests, host: str, source_address: str) -
     disks = json.loads(disk_info)
     for disk in disks:
         piece = _piece(disk, manifests, host)
-        disk[KEY] = {**dataclasses.asdict(piece), "source_address": source_address}
+        disk[KEY] = dataclasses.asdict(piece)
     return json.dumps(disks)
 
 
@@ -70,14 +84,6 @@ def backing_path(disk: dict[str, Any], base_directory: str = "") -> str:
     """Where the backing file of a listed disk lies. Nova lists its name only: all are in the cache beside the instances."""
     directory = base_directory or os.path.join(os.path.dirname(os.path.dirname(disk["path"])), cache.BASE_DIRECTORY)
     return os.path.join(directory, os.path.basename(disk["backing_file"]))
-
-
-def source_address(disk_info: str | None) -> str | None:
-    """Where the source's libvirt can be reached; None: the source has a driver that says nothing."""
-    for disk in json.loads(disk_info or "[]"):
-        if KEY in disk:
-            return str(disk[KEY]["source_address"])
-    return None
 
 
 def unpack(disk_info: str | None, instance_directory: str, manifests: Manifests, host: str) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from oslo_log import log
 
-from nova_blockmigrate import concurrency
+from nova_blockmigrate import breakpoints, concurrency
 from nova_blockmigrate.compute.ledger import HostRecord, Records
 from nova_blockmigrate.compute.transfers import TransferControl
 from nova_blockmigrate.exceptions import UnsafeRemoval
 from nova_blockmigrate.objects import (
+    Copy,
     GuestDescription,
     MigrationPlan,
     PreparedDestination,
@@ -28,14 +29,16 @@ from nova_blockmigrate.virt.driver import TRANSFER
 from nova_blockmigrate.virt.libvirt import removal
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.migration import LiveMigration
+from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
 
 LOG = log.getLogger(__name__)
 
-SOURCE = "source"
+SOURCE, OUTCOME = "source", "outcome"
 LOOK_AGAIN_S = 5.0
 """How long to let be what cannot be decided, before looking again."""
 LIBVIRT_DONE_S = 30.0
+GONE = (Copy.ABSENT, Copy.MIGRATED_AWAY, Copy.SHUT_OFF, Copy.CRASHED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +56,30 @@ class Task:
     """What of Nova's own is needed to end it, as primitives."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """A host on which a guest is said to be."""
+
+    host: str
+    uri: str
+
+
+@dataclasses.dataclass
+class _Active:
+    """What this process knows of a transfer beside its record."""
+
+    server_uuid: str
+    control: TransferControl = dataclasses.field(default_factory=TransferControl)
+    engine: LiveMigration | None = None
+    is_decided: bool = False
+
+
 class Transfers:
-    """All transfers that leave this host."""
+    """All transfers that leave this host, each by its migration: a guest may leave, come back, and leave again."""
 
     def __init__(self, host: Host, settings: TransferSettings, records: Records) -> None:
         self._host, self._settings, self._records = host, settings, records
-        self._controls: dict[str, TransferControl] = {}
-        self._running: dict[str, LiveMigration] = {}
+        self._active: dict[str, _Active] = {}
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -77,21 +97,25 @@ class Transfers:
         return self._run(task, self._records.open(task.plan, SOURCE))
 
     def _run(self, task: Task, record: HostRecord) -> TransferOutcome:
-        if (decided := record.kept("outcome")) is not None:
-            outcome: TransferOutcome = from_primitive(TransferOutcome, decided)
-            return outcome
-        control = self._controls.setdefault(task.plan.server.uuid, TransferControl())
-        control.journal = record
+        active = self._active.setdefault(task.plan.migration_uuid, _Active(task.plan.server.uuid))
+        active.control.journal = record
+        outcome = self.decided(task) or self._decide(task, active.control, record)
+        active.is_decided = True
+        return outcome
+
+    def _decide(self, task: Task, control: TransferControl, record: HostRecord) -> TransferOutcome:
         told = ""
         while True:
-            outcome = concurrency.run_native(self._once, task, control)
+            outcome: TransferOutcome = concurrency.run_native(self._once, task, control)
             if outcome.verdict is not Verdict.UNDECIDED:
                 break
             if outcome.reason != told:
                 LOG.error("%s is undecided, nothing was started or destroyed: %s", task.plan.label, outcome.reason)
                 told = outcome.reason
             concurrency.pause(LOOK_AGAIN_S)
-        record.remember("outcome", to_primitive(outcome))
+        breakpoints.reached("transfer.decided")
+        record.remember(OUTCOME, to_primitive(outcome))
+        breakpoints.reached("transfer.kept")
         _log(task.plan, outcome)
         return outcome
 
@@ -99,7 +123,7 @@ class Transfers:
         destination = Host(task.uri, task.plan.destination_host)
         settings = dataclasses.replace(self._settings, uri=task.uri, live_flags=task.flags, block_flags=task.flags)
         migration = LiveMigration(self._host, destination, settings, task.plan, task.guest, task.prepared, control)
-        self._running[task.plan.server.uuid] = migration
+        self._active[task.plan.migration_uuid].engine = migration
         try:
             return migration.run()
         except Exception as error:  # whatever it was: once the guest may have moved it does not mean that it stayed
@@ -112,57 +136,84 @@ class Transfers:
 
     # --- what others want to know, or want ----------------------------------------------------------------------------
 
-    def is_running(self, server_uuid: str) -> bool:
-        return server_uuid in self._controls
+    def knows(self, migration_uuid: str) -> bool:
+        """Whether this host is the source of that migration, and its end is not all done: also after a restart."""
+        record = self._records.get(migration_uuid)
+        return record is not None and record.kept("role") == SOURCE
+
+    def decided(self, task: Task) -> TransferOutcome | None:
+        """What it came to; None: that is not known yet."""
+        record = self._records.get(task.plan.migration_uuid)
+        kept = record.kept(OUTCOME) if record is not None else None
+        return from_primitive(TransferOutcome, kept) if kept is not None else None
 
     def abort(self, server_uuid: str, reason: str) -> bool:
-        """Whether there was one to abort."""
-        control = self._controls.get(server_uuid)
-        if control is not None:
-            control.abort(reason)
-        return control is not None
+        """Whether there was one to abort; one that is decided already is past that."""
+        for active in self._of(server_uuid):
+            active.control.abort(reason)
+        return bool(self._of(server_uuid))
 
     def force_complete(self, server_uuid: str) -> bool:
-        control = self._controls.get(server_uuid)
-        if control is not None:
-            control.force_complete()
-        return control is not None
+        for active in self._of(server_uuid):
+            active.control.force_complete()
+        return bool(self._of(server_uuid))
 
     def progress(self, server_uuid: str) -> TransferProgress | None:
-        control = self._controls.get(server_uuid)
-        return control.progress() if control else None
+        return next((active.control.progress() for active in self._of(server_uuid) if not active.is_decided), None)
 
-    def has_left(self, task: Task) -> bool:
-        """Whether libvirt says that the guest is not here any more, and the destination's that it is there: only then may what
-        it left be deleted. Waits a little for libvirt, which is done later than the switch."""
-        migration = self._running.get(task.plan.server.uuid)
-        if migration is not None:
-            concurrency.run_native(migration.over.wait, LIBVIRT_DONE_S)
-        return concurrency.run_native(self._has_left, task)
+    def _of(self, server_uuid: str) -> list[_Active]:
+        return [active for active in list(self._active.values()) if active.server_uuid == server_uuid]
 
-    def _has_left(self, task: Task) -> bool:
-        destination = Host(task.uri, task.plan.destination_host)
+    # --- proof ------------------------------------------------------------------------------------------------------
+
+    def has_left(self, task: Task, home: Home | None = None) -> bool:
+        """Whether libvirt says that the guest is not here any more, and that of its home (the destination, if no other is named)
+        that it is there: only then may what it left be deleted. Waits a little for libvirt, which is done later than the switch."""
+        self._wait_for_libvirt(task)
+        return concurrency.run_native(self._has_left, task, home or Home(task.plan.destination_host, task.uri))
+
+    def is_gone(self, task: Task) -> bool:
+        """Whether libvirt says that the guest is not here: enough when its server has no home any more."""
+        self._wait_for_libvirt(task)
+        return concurrency.run_native(observe, self._host, task.plan.server.uuid, False).copy in GONE
+
+    def _wait_for_libvirt(self, task: Task) -> None:
+        active = self._active.get(task.plan.migration_uuid)
+        if active is not None and active.engine is not None:
+            concurrency.run_native(active.engine.over.wait, LIBVIRT_DONE_S)
+
+    def _has_left(self, task: Task, home: Home) -> bool:
+        there = Host(home.uri, home.host)
         try:
-            removal.refuse_unless_moved(self._host, destination, task.plan)
+            removal.refuse_unless_moved(self._host, there, task.plan)
         except UnsafeRemoval as error:
             LOG.warning("%s %s", task.plan.label, error)
             return False
         finally:
-            destination.close()
+            there.close()
+        breakpoints.reached("clean.proved")
         return True
 
     # --- remembering ------------------------------------------------------------------------------------------------
 
-    def remembered(self) -> list[Task]:
-        """Those that began and whose end Nova does not know."""
-        kept = [record.kept("task") for record in self._records.all().values() if record.kept("role") == SOURCE]
-        return [from_primitive(Task, task) for task in kept if task]
+    def remembered(self, server_uuid: str = "") -> list[Task]:
+        """Those that began and whose end is not all done: of one server, or of all."""
+        records = [record for record in self._records.all().values() if record.kept("role") == SOURCE and record.kept("task")]
+        tasks = [task for record in records if (task := _readable(record)) is not None]
+        return [task for task in tasks if server_uuid in ("", task.plan.server.uuid)]
 
     def forget(self, task: Task) -> None:
-        """Nova knows its end."""
-        self._controls.pop(task.plan.server.uuid, None)
-        self._running.pop(task.plan.server.uuid, None)
+        """Nova knows its end, and nothing of the guest is left here."""
+        self._active.pop(task.plan.migration_uuid, None)
         self._records.close(task.plan.migration_uuid)
+
+
+def _readable(record: HostRecord) -> Task | None:
+    try:
+        return from_primitive(Task, record.kept("task"))
+    except Exception:  # whatever a damaged one makes of itself: it must not keep the service from starting
+        LOG.exception("%s cannot be read: its live migration is not taken up", record.path)
+        return None
 
 
 def settings_of(options: Any) -> TransferSettings:

@@ -19,7 +19,7 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt import fake
 from nova.virt.libvirt import driver as nova_driver
 
-from nova_blockmigrate.nova_driver import arrivals, transfers
+from nova_blockmigrate.nova_driver import arrivals, leaving, transfers
 from nova_blockmigrate.nova_driver import driver as ours
 from nova_blockmigrate.objects import (
     Copy,
@@ -67,6 +67,7 @@ class Driver(ours.LibvirtDriver):
         self._own = OwnHost(self)
         self._transfers = Transfers(self._own, self._transfers._settings, self._transfers._records)
         self._arrivals = Arrivals(self._own, self._arrivals._records)
+        self._leaving = leaving.Leaving(host, self._transfers, self._remove_left, self._live_migration_uri)
 
     def _watch_arrivals(self) -> None:
         """Nothing arrives without its source here."""
@@ -119,7 +120,10 @@ class Transfers(transfers.Transfers):
             return TransferOutcome(Verdict.STAYED, control.abort_reason or reason, control.abort_requested)
         return TransferOutcome(Verdict.HANDED_OVER)
 
-    def _has_left(self, task: Any) -> bool:
+    def _has_left(self, task: Any, home: Any) -> bool:
+        return True
+
+    def is_gone(self, task: Any) -> bool:
         return True
 
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
+from nova_blockmigrate.compute import watcher
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.exceptions import UnsafeRemoval
 from nova_blockmigrate.nova_driver import arrivals
 from nova_blockmigrate.nova_driver.arrivals import Arrivals
-from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, Server
+from nova_blockmigrate.objects import (
+    Copy,
+    GuestDescription,
+    MigrationPlan,
+    Observation,
+    PowerState,
+    Server,
+    TransferOutcome,
+    Verdict,
+)
 from nova_blockmigrate.virt.libvirt.host import Host
 
 SERVER = Server("s", "instance-1", "vm", 64, 1, 1, None)
@@ -154,6 +165,50 @@ def test_guest_that_has_landed_is_known_until_it_is_recorded_here(directory: pat
 
     assert Records(tmp_path / "records").plans("destination") == []
     assert (directory / "disk").exists()
+
+
+def watcher_of(one: Arrivals, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Copies stand here complete, longer than a switch lasts; whatever is let run is in the list."""
+    completed: list[str] = []
+
+    def complete(plan: MigrationPlan, was_paused: bool, source_is_dead: bool, goes_on: Callable[[], bool]) -> TransferOutcome:
+        if not goes_on():
+            return TransferOutcome(Verdict.UNDECIDED)
+        completed.append(plan.migration_uuid)
+        return TransferOutcome(Verdict.HANDED_OVER)
+
+    monkeypatch.setattr(one, "observe", lambda uuid, journal: Observation(Copy.PAUSED_COMPLETE))
+    monkeypatch.setattr(one, "complete_arrival", complete)
+    monkeypatch.setattr(watcher, "HANDOVER_LIMIT_S", 0.0)
+    return completed
+
+
+@pytest.mark.parametrize(("end", "runs"), [("under way", True), (None, False), ("gone", False)])
+def test_copy_runs_only_while_its_server_has_no_other_home(
+    end: str | None, runs: bool, directory: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service(tmp_path)
+    one._end_of = lambda plan: end
+    completed = watcher_of(one, monkeypatch)
+    expect(one, PLAN, directory)
+
+    one._watcher.look()
+
+    assert completed == (["m1"] if runs else [])
+
+
+def test_guest_that_has_landed_and_is_paused_by_its_user_stays_paused(
+    directory: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service(tmp_path)
+    one._end_of = lambda plan: "under way"
+    completed = watcher_of(one, monkeypatch)
+    expect(one, PLAN, directory)
+    one.landed("s")
+
+    one._watcher.look()
+
+    assert completed == []
 
 
 def test_guest_that_has_landed_and_left_again_has_nothing_here(

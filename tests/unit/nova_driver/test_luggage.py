@@ -38,7 +38,7 @@ def source(tmp_path: pathlib.Path) -> Host:
 
 
 def packed(source: Host) -> str:
-    return luggage.pack(source.disk_info(), source.manifests, "a", "192.0.2.1")
+    return luggage.pack(source.disk_info(), source.manifests, "a")
 
 
 def unpack(disk_info: str, destination: Host) -> None:
@@ -77,7 +77,6 @@ def test_damage_on_the_way_is_noticed(source: Host, tmp_path: pathlib.Path) -> N
 def test_list_of_another_driver_is_taken_as_it_is(source: Host, tmp_path: pathlib.Path) -> None:
     destination = Host(tmp_path / "destination")
     unpack(source.disk_info(), destination)
-    assert luggage.source_address(source.disk_info()) is None
     assert os.listdir(destination.directory) == []
 
 
@@ -87,12 +86,16 @@ def test_what_nova_lists_stays(source: Host) -> None:
     assert after == before
 
 
-def test_source_tells_where_its_libvirt_is(source: Host) -> None:
-    assert luggage.source_address(packed(source)) == "192.0.2.1"
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "compute1"])
+def test_source_tells_where_its_libvirt_is_also_without_disks(address: str) -> None:
+    assert luggage.source_address(luggage.addressed("tmp1a2b", address)) == address
+
+
+def test_another_driver_does_not_tell() -> None:
+    assert luggage.source_address("tmp1a2b") is None
 
 
 def test_no_list_is_fine(source: Host) -> None:
-    assert luggage.source_address(None) is None
     luggage.unpack(None, str(source.directory), source.manifests, "b")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -43,12 +44,12 @@ class Migrations:
 
     def __call__(self, source: Any, destination: Any, settings: Any, plan: Any, guest: Any, prepared: Any, control: Any) -> Any:
         self.settings.append(settings)
-        self._control = control
+        self.control = control
         return self
 
     def run(self) -> TransferOutcome:
         if self.journal_first:
-            self._control.journal.mark(TRANSFER)
+            self.control.journal.mark(TRANSFER)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
@@ -110,8 +111,18 @@ def test_nothing_is_remembered_once_nova_knows(engine: Migrations, tmp_path: pat
     one.run(TASK)
     one.forget(TASK)
     assert one.remembered() == []
-    assert not one.is_running("s")
+    assert not one.knows("m")
     assert service(tmp_path).remembered() == []
+
+
+def test_restarted_service_knows_whose_source_it_is_before_anything_is_taken_up(engine: Migrations, tmp_path: pathlib.Path) -> None:
+    service(tmp_path).run(TASK)
+
+    again = service(tmp_path)
+
+    assert again.knows("m")
+    assert again.decided(TASK) == MOVED
+    assert not again.knows("another")
 
 
 def test_abort_reaches_only_what_runs_here(engine: Migrations, tmp_path: pathlib.Path) -> None:
@@ -120,3 +131,47 @@ def test_abort_reaches_only_what_runs_here(engine: Migrations, tmp_path: pathlib
     one.run(TASK)
     assert one.abort("s", "why")
     assert not one.force_complete("another")
+
+
+NEXT = dataclasses.replace(TASK, plan=dataclasses.replace(PLAN, migration_uuid="m2", migration_id=2))
+
+
+def test_next_migration_of_a_server_inherits_no_abort(engine: Migrations, tmp_path: pathlib.Path) -> None:
+    engine.outcomes = [MOVED, MOVED]
+    one = service(tmp_path)
+    one.run(TASK)
+    one.abort("s", "why")
+
+    one.run(NEXT)
+
+    assert not engine.control.abort_requested
+
+
+def test_end_of_an_old_migration_leaves_the_next_one_its_control(engine: Migrations, tmp_path: pathlib.Path) -> None:
+    engine.outcomes = [MOVED, MOVED]
+    one = service(tmp_path)
+    one.run(TASK)
+    one.run(NEXT)
+
+    one.forget(TASK)
+
+    assert one.abort("s", "why")
+    assert engine.control.abort_requested
+    assert one.remembered("s") == [NEXT]
+
+
+def test_record_with_a_broken_line_keeps_no_service_from_starting(engine: Migrations, tmp_path: pathlib.Path) -> None:
+    service(tmp_path).run(TASK)
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_text(path.read_text().replace('"keep": "task"', '"keep": task'))
+
+    assert service(tmp_path).remembered() == []
+    assert path.exists()
+
+
+def test_record_that_cannot_be_read_keeps_no_service_from_starting(engine: Migrations, tmp_path: pathlib.Path) -> None:
+    service(tmp_path).run(TASK)
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_text(path.read_text().replace('"uri":', '"url":'))
+
+    assert service(tmp_path).remembered() == []
