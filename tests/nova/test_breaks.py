@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloud import DESTINATION, PATIENCE_S, SOURCE, Cloud
 
-from labkit import nova, postgres, rabbitmq
+from labkit import nova, postgres, rabbitmq, scenario
 from labkit.commands import wait_until
 
 OUTAGE_S = 80
@@ -68,6 +68,24 @@ def test_source_compute_away_until_long_after_the_end(cloud: Cloud) -> None:
     cloud.start_compute(SOURCE)
 
     cloud.expect_moved(server, migration)
+
+
+def test_source_compute_that_died_before_its_disk_was_deleted_deletes_it_though_the_guest_was_stopped(cloud: Cloud) -> None:
+    server = cloud.boot()
+    cloud.kill_compute_at(SOURCE, "clean.proved", lambda: cloud.migrate(server))
+    migration = cloud.wait_for_migration(server, "completed")
+    assert cloud.leftovers(server.id, SOURCE)
+    cloud.request("POST", f"/servers/{server.id}/action", {"os-stop": None})
+    cloud.wait_for(server.id, "SHUTOFF")
+
+    cloud.start_compute(SOURCE)
+
+    wait_until(lambda: not cloud.leftovers(server.id, SOURCE), PATIENCE_S, "nothing is left on the source", interval_s=1)
+    assert cloud.show(server)[scenario.HOST] == DESTINATION
+    assert cloud.migration(server) == migration
+    cloud.request("POST", f"/servers/{server.id}/action", {"os-start": None})
+    cloud.wait_for(server.id, "ACTIVE")
+    cloud.expect_writing(server, DESTINATION)
 
 
 def test_destination_compute_killed(cloud: Cloud) -> None:

@@ -64,12 +64,23 @@ def test_server_that_is_deleted_in_mid_copy_leaves_nothing(cloud: Cloud) -> None
     migration = cloud.copy_slowly(server)
 
     cloud.request("DELETE", f"/servers/{server.id}")
-    cloud.hurry()
 
     wait_until(lambda: not cloud.request("GET", "/servers?all_tenants=1")["servers"], PATIENCE_S, "it is deleted", interval_s=1)
     wait_until(lambda: not cloud.allocations(migration["uuid"]), PATIENCE_S, "placement keeps nothing", interval_s=1)
     assert not cloud.allocations(server.id)
     cloud.expect_nothing_left()
+
+
+def test_server_comes_back_at_once(cloud: Cloud) -> None:
+    """Its old disk may still be there when it is recorded elsewhere."""
+    server = cloud.boot()
+    cloud.migrate(server)
+    cloud.wait_for_migration(server, "completed")
+
+    cloud.migrate(server, SOURCE)
+
+    cloud.wait_for(server.id, "ACTIVE")
+    cloud.expect_moved(server, cloud.wait_for_migration(server, "completed"), source=DESTINATION, destination=SOURCE)
 
 
 def test_other_base_image_of_the_same_name_is_refused(cloud: Cloud) -> None:

@@ -40,6 +40,8 @@ def start(layout: Layout, each: Machine, name: str, password: str, driver: str, 
         "OS_PLACEMENT_CONFIG_DIR": str(folder),
         "PYTHONUNBUFFERED": "1",
     }
+    if name == COMPUTE:
+        environment["NOVA_BLOCKMIGRATE_BREAKPOINTS"] = str(breakpoints_of(each))
     if name in _WSGI:
         # these applications read the command line: theirs must be empty
         environment |= {"GUNICORN_CMD_ARGS": f"--config {folder}/{name}.gunicorn.py", "OS_NOVA_DISABLE_EVENTLET_PATCHING": "true"}
@@ -115,6 +117,13 @@ def services_up(layout: Layout, token: str) -> set[tuple[str, str]]:
     """(host, binary) of the services that have reported lately."""
     listed = ask(layout, token, "GET", "/os-services")["services"]
     return {(one["host"], one["binary"]) for one in listed if one["state"] == "up"}
+
+
+def breakpoints_of(each: Machine) -> Path:
+    """The folder of its nova-compute's points (`nova_blockmigrate.breakpoints`)."""
+    folder = folder_of(each) / "breakpoints"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 # --- configuration files, as Nova's installation guide has them -----------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +96,10 @@ class Cloud:
 
     # --- a server ---------------------------------------------------------------------------------------------------
 
-    def boot(self, name: str = "lm001", host: str = SOURCE, config_drive: bool = False) -> Server:
+    def boot(
+        self, name: str = "lm001", host: str = SOURCE, config_drive: bool = False, networks: list[dict[str, str]] | None = None
+    ) -> Server:
+        """`networks`: as the API takes them; none if not given."""
         image = self.lab.run(
             "controller", ["openstack", "image", "show", "-f", "value", "-c", "id", seed.IMAGE], administrator=True
         ).stdout.strip()
@@ -103,7 +108,7 @@ class Cloud:
             "name": name,
             "imageRef": image,
             "flavorRef": flavor,
-            "networks": "none",
+            "networks": networks or "none",
             "availability_zone": f"nova:{host}",
             "config_drive": config_drive,
         }
@@ -175,6 +180,17 @@ class Cloud:
     def abort(self, server: Server, migration: dict[str, Any]) -> None:
         self.request("DELETE", f"/servers/{server.id}/migrations/{migration['id']}")
 
+    def wait_for_migration(self, server: Server, status: str) -> dict[str, Any]:
+        """The newest migration, as soon as it has that status."""
+
+        def reached() -> bool:
+            with contextlib.suppress(LabError):  # a request that was accepted has no migration yet
+                return bool(self.migration(server)["status"] == status)
+            return False
+
+        wait_until(lambda: self._answered(reached), PATIENCE_S, f"migration is {status}", interval_s=0.1)
+        return self.migration(server)
+
     # --- hosts ------------------------------------------------------------------------------------------------------
 
     def domain(self, server: Server, host: str) -> str:
@@ -227,6 +243,21 @@ class Cloud:
         self.kill_compute(host)
         self.start_compute(host)
         self.wait_until_ready(host)
+
+    # --- points at which our driver is held still -----------------------------------------------------------------------
+
+    def kill_compute_at(self, host: str, point: str, begin: Callable[[], Any]) -> None:
+        """Kill a host's nova-compute at a point of `nova_blockmigrate.breakpoints` that it reaches after `begin`."""
+        folder = nova.breakpoints_of(self.lab.machine(host))
+        armed, reached = folder / f"{point}.armed", folder / f"{point}.reached"
+        armed.touch()
+        try:
+            begin()
+            wait_until(reached.exists, PATIENCE_S, f"nova-compute of {host} has come to {point}", interval_s=0.01)
+            self.kill_compute(host)
+        finally:
+            armed.unlink(missing_ok=True)
+            reached.unlink(missing_ok=True)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

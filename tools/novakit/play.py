@@ -20,8 +20,9 @@ from novakit.cloud import HOSTS, SOURCE, Cloud, Server
 
 LIMIT_S = 120.0
 """How long after everything is back it may take until all is right."""
-UNCHANGED_S = 20.0
-"""When Nova says that it is over, and nothing has changed for so long, it will not."""
+UNCHANGED_S = 45.0
+"""When Nova says that it is over, and nothing has changed for so long, it will not. Our driver looks every 30 s for what its
+destinations were not told."""
 LOOK_INTERVAL_S = 2.0
 SAMPLE_INTERVAL_S = 0.02
 ABSENT = (OSError, LabError, http.client.HTTPException, ValueError)

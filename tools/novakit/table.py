@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from labkit.layout import CACHE, REPOSITORY
-from novakit.cases import CASES
+from novakit.cases import CASES, Case
 from novakit.play import LIMIT_S, Result
 
 DOCUMENT = REPOSITORY / "doc/nova-fault-matrix.rst"
@@ -52,6 +52,10 @@ def kept() -> dict[str, dict[str, Result]]:
     return found
 
 
+def cases_of(driver: str) -> list[Case]:
+    return [case for case in CASES if driver in case.drivers]
+
+
 def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
@@ -62,6 +66,10 @@ def words(result: Result | None) -> str:
     if result.trouble:
         return f"could not be played: {result.trouble}"
     return f"right: {result.ending}" if result.held else f"WRONG: {result.ending}; {', '.join(result.wrong)}"
+
+
+def _cell(results: Results, driver: str, case: Case) -> str:
+    return words(results[driver].get(case.name)) if driver in case.drivers else "has no such point"
 
 
 def text(results: Results) -> str:
@@ -87,7 +95,7 @@ def document(results: Results, versions: str, command: str, mbit: int) -> str:
     lines = [head + ".. list-table::", "   :header-rows: 1", "   :widths: 24 38 38", ""]
     lines += ["   * - broken", *(f"     - {title}" for title in DRIVERS.values())]
     for case in CASES:
-        lines += [f"   * - {case.name}", *(f"     - {words(results[driver].get(case.name))}" for driver in DRIVERS)]
+        lines += [f"   * - {case.name}", *(f"     - {_cell(results, driver, case)}" for driver in DRIVERS)]
     counts = [
         f"{DRIVERS[driver]}: {len([one for one in own.values() if one.held])} of {len(own)} right"
         for driver, own in results.items()

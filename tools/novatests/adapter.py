@@ -131,6 +131,10 @@ class Arrivals(arrivals.Arrivals):
     def refuse_the_only_copy(self, server_uuid: str) -> None:
         """The fake hosts cannot ask each other."""
 
+    def unmake(self, plan: Any) -> None:
+        """Nor is there a copy on the destination before the guest is there."""
+        self._unmake_files(plan)
+
 
 def _describe(domain: Any, _disks: tuple[str, ...]) -> GuestDescription:
     """A guest of the fake libvirt, whose XML lacks what ours is read for."""
