@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from benchkit.overhead import by_virsh
@@ -25,6 +25,8 @@ from novakit.cloud import HOSTS, PATIENCE_S, Cloud, Server
 
 FIGURES = ("pause", "running", "active")
 WAYS = ("virsh", "nova", "ours")
+AIMED = ("running", "active")
+PAUSE_PRICE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Move:
 
 
 def run(lab: Lab, rounds: int) -> int:
-    """Measure, print the table and the line of JSON; 0 when every move succeeded."""
+    """Measure, print the table and the line of JSON; 0 when the aim is reached."""
     cloud, client = Cloud(lab), Client(lab)
     play.clear(cloud, by_force=True)
     server = cloud.boot("bench")
@@ -70,8 +72,17 @@ def run(lab: Lab, rounds: int) -> int:
     print(_table(moves, medians))
     ratios = {f"{way}_{each}": round(medians[way][each] / medians["virsh"][each], 2) for way in WAYS[1:] for each in FIGURES}
     seconds = {way: {each: round(value, 3) for each, value in own.items()} for way, own in medians.items()}
-    print(json.dumps({**ratios, "moves": len(moves["ours"]), "seconds": seconds}))
-    return 0
+    missed = beyond_aim(medians)
+    print(json.dumps({**ratios, "moves": len(moves["ours"]), "seconds": seconds, "aim_missed": missed}))
+    return 1 if missed else 0
+
+
+def beyond_aim(medians: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The figures for which our driver takes more than half of what Nova's adds to plain virsh. For the pause there is nothing to
+    add: it may not be longer than Nova's by more than a tenth of a second, the price of a switch on proof."""
+    virsh, nova, ours = (medians[way] for way in WAYS)
+    missed = [figure for figure in AIMED if ours[figure] - virsh[figure] > (nova[figure] - virsh[figure]) / 2]
+    return missed + (["pause"] if ours["pause"] > nova["pause"] + PAUSE_PRICE_S else [])
 
 
 def _twin(cloud: Cloud, server: Server) -> Server:

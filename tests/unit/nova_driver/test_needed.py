@@ -55,3 +55,8 @@ def test_methods_as_they_are_needed() -> None:
 )
 def test_what_differs_is_told(methods: dict[str, str], words: str) -> None:
     assert needed.problems(Driver, methods) == [words]
+
+
+def test_names_that_are_missing_are_told() -> None:
+    assert needed.missing(Driver, ["moved", "gone"]) == ["Driver.gone is missing"]
+    assert needed.missing({"filename": 1}, ["filename", "migration"]) == ["dict.migration is missing"]
