@@ -148,14 +148,16 @@ class Transfers:
         return from_primitive(TransferOutcome, kept) if kept is not None else None
 
     def abort(self, server_uuid: str, reason: str) -> bool:
-        """Whether there was one to abort; one that is decided already is past that."""
+        """Whether there is one that could be meant; one that is decided is past that."""
         for active in self._of(server_uuid):
-            active.control.abort(reason)
+            if not active.is_decided:
+                active.control.abort(reason)
         return bool(self._of(server_uuid))
 
     def force_complete(self, server_uuid: str) -> bool:
         for active in self._of(server_uuid):
-            active.control.force_complete()
+            if not active.is_decided:
+                active.control.force_complete()
         return bool(self._of(server_uuid))
 
     def progress(self, server_uuid: str) -> TransferProgress | None:

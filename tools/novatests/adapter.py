@@ -18,6 +18,7 @@ from nova.tests.fixtures import conf as conf_fixture
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt import fake
 from nova.virt.libvirt import driver as nova_driver
+from nova.virt.libvirt import host as libvirt_host
 
 from nova_blockmigrate.nova_driver import arrivals, leaving, transfers
 from nova_blockmigrate.nova_driver import driver as ours
@@ -35,9 +36,12 @@ LOOK_INTERVAL_S = 0.05
 
 
 def put_ours() -> None:
-    """From now on Nova's tests get our driver."""
+    """From now on Nova's tests get our driver. What it needs of Nova is looked at once: tests replace names while they load it."""
+    manager, host = object.__new__(compute_manager.ComputeManager), libvirt_host.Host("qemu:///system")
+    ours.names.refuse_unknown_nova(nova_driver.LibvirtDriver, manager, host)
+    ours.names.refuse_unknown_nova = lambda *_: None
     nova_driver.LibvirtDriver = nova.virt.libvirt.LibvirtDriver = Driver
-    fake.FakeVirtAPI._compute = object.__new__(compute_manager.ComputeManager)  # the real one leads to the manager, too
+    fake.FakeVirtAPI._compute = manager  # the real one leads to the manager, too
     ours.describing.describe = _describe
 
 

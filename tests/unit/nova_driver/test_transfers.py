@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ class Migrations:
         self.outcomes: list[TransferOutcome | BaseException] = [MOVED]
         self.settings: list[TransferSettings] = []
         self.journal_first = True
+        self.during: Callable[[], Any] = lambda: None
 
     def __call__(self, source: Any, destination: Any, settings: Any, plan: Any, guest: Any, prepared: Any, control: Any) -> Any:
         self.settings.append(settings)
@@ -50,6 +52,7 @@ class Migrations:
     def run(self) -> TransferOutcome:
         if self.journal_first:
             self.control.journal.mark(TRANSFER)
+        self.during()
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
@@ -151,13 +154,23 @@ def test_end_of_an_old_migration_leaves_the_next_one_its_control(engine: Migrati
     engine.outcomes = [MOVED, MOVED]
     one = service(tmp_path)
     one.run(TASK)
+
+    def old_ends_and_user_aborts() -> None:
+        one.forget(TASK)
+        assert one.abort("s", "why")
+
+    engine.during = old_ends_and_user_aborts
     one.run(NEXT)
 
-    one.forget(TASK)
-
-    assert one.abort("s", "why")
     assert engine.control.abort_requested
     assert one.remembered("s") == [NEXT]
+
+
+def test_abort_of_what_is_decided_reaches_nothing(engine: Migrations, tmp_path: pathlib.Path) -> None:
+    one = service(tmp_path)
+    one.run(TASK)
+    assert one.abort("s", "why")
+    assert not engine.control.abort_requested
 
 
 def test_record_with_a_broken_line_keeps_no_service_from_starting(engine: Migrations, tmp_path: pathlib.Path) -> None:
