@@ -35,7 +35,7 @@ from nova_blockmigrate.nova_driver.arrivals import Arrivals
 from nova_blockmigrate.nova_driver.ending import Ending, Move
 from nova_blockmigrate.nova_driver.leaving import Leaving
 from nova_blockmigrate.nova_driver.reporting import saving_progress
-from nova_blockmigrate.nova_driver.standing import CANCELLED, MIGRATING, is_its_sources
+from nova_blockmigrate.nova_driver.standing import CANCELLED, COMPLETED, MIGRATING, is_its_sources
 from nova_blockmigrate.nova_driver.transfers import Task, Transfers, settings_of
 from nova_blockmigrate.objects import Copy, MigrationPlan, Observation, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.virt.libvirt import host as our_host
@@ -262,6 +262,8 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         with contextlib.ExitStack() as meanwhile:
             try:
                 now = self._answers.standing_if_known(context, plan.server.uuid, plan.migration_uuid)
+                if now is not None and now.status == COMPLETED:  # (its outcome could not be kept: the disk was full)
+                    return TransferOutcome(Verdict.HANDED_OVER)
                 if now is not None and not is_its_sources(plan, now):
                     LOG.error("%s is not followed: its server is on %s now, task %s", plan.label, now.host, now.task_state)
                     return TransferOutcome(Verdict.STAYED, "the server was given another home or task while it was moved")

@@ -94,7 +94,7 @@ class Leaving:
         """Whether all that the guest left here may be deleted; None: never, as it is not what it left."""
         if instance.deleted:
             return self._transfers.is_gone(task)
-        if not self._has_moved(task) or not _is_recorded(task):
+        if not _is_recorded(task):
             return False
         if instance.host == self._host:
             LOG.info("%s has come back meanwhile", task.plan.label)
