@@ -40,7 +40,12 @@ class TestSourceThatIsBack(
         with mock.patch.object(Leaving, "begin"):
             yield
 
+    def between(self, source: str, destination: str) -> None:
+        """What the fake libvirt moves goes from here to there."""
+        self.src, self.dest = self.computes[source], self.computes[destination]
+
     def move(self, source: str, destination: str) -> None:
+        self.between(source, destination)
         self.api.post_server_action(self.server["id"], {"os-migrateLive": {"host": destination, "block_migration": "auto"}})
         self.expect(lambda: self.host() == destination and self.newest().status == "completed")
 
@@ -87,6 +92,7 @@ class TestSourceThatIsBack(
         assert [each.status for each in self.migrations()] == ["completed", "completed"]
 
     def test_server_that_was_recorded_nowhere_is_recorded(self) -> None:
+        self.between("src", "dest")
         with mock.patch.object(Ending, "record", side_effect=exception.NovaException("as if it had died")):
             self.api.post_server_action(self.server["id"], {"os-migrateLive": {"host": "dest", "block_migration": "auto"}})
             self.expect(lambda: self.migrations() and self.newest().status == "error")
