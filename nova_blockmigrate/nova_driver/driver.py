@@ -35,7 +35,7 @@ from nova_blockmigrate.nova_driver.arrivals import Arrivals
 from nova_blockmigrate.nova_driver.ending import Ending, Move
 from nova_blockmigrate.nova_driver.leaving import Leaving
 from nova_blockmigrate.nova_driver.reporting import saving_progress
-from nova_blockmigrate.nova_driver.standing import CANCELLED, COMPLETED, MIGRATING, is_its_sources
+from nova_blockmigrate.nova_driver.standing import CANCELLED, COMPLETED, Next, is_its_sources, next_step
 from nova_blockmigrate.nova_driver.transfers import Task, Transfers, settings_of
 from nova_blockmigrate.objects import Copy, MigrationPlan, Observation, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.virt.libvirt import host as our_host
@@ -238,10 +238,23 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
             LOG.info("%s is taken up again", task.plan.label)
             work = functools.partial(self._go_on, task)
             concurrency.spawn("blockmigrate-again", until_done, task.plan.label, work)
-        uuids = {task.plan.server.uuid for task in tasks}
-        ours = {each.uuid for each in instances if each.uuid in uuids and each.task_state == MIGRATING}
-        ours |= self._end_unbegun_of(context, [each for each in instances if each.uuid not in uuids])
+        by_uuid = {each.uuid: each for each in instances}
+        ours = {task.plan.server.uuid for task in tasks if self._is_ours(context, task, by_uuid.get(task.plan.server.uuid))}
+        ours |= self._end_unbegun_of(context, [each for each in instances if each.uuid not in ours])
         return objects.InstanceList(context, objects=[each for each in instances if each.uuid not in ours])
+
+    def _is_ours(self, context: Any, task: Task, instance: Any) -> bool:
+        """Whether Nova must keep its hands off an instance of this host, as its guest may run elsewhere: it would start it here."""
+        if instance is None or instance.task_state == task_states.DELETING:
+            return False
+        outcome = self._transfers.decided(task)
+        try:
+            now = self._answers.standing(context, instance.uuid, task.plan.migration_uuid)
+        except Exception:  # whatever it is
+            LOG.exception("%s is not left to Nova", task.plan.label)
+            return True
+        verdict = outcome.verdict if outcome is not None else Verdict.HANDED_OVER
+        return next_step(task.plan, verdict, now) in (Next.RECORD, Next.CLAIM, Next.WAIT)
 
     def _go_on(self, task: Task) -> None:
         context = nova.context.get_admin_context()
