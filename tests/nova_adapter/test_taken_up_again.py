@@ -15,6 +15,7 @@ from nova import exception, objects
 from nova.tests.functional import integrated_helpers
 from nova.tests.functional.libvirt import base as libvirt_base
 
+from nova_blockmigrate.nova_driver.driver import LibvirtDriver
 from nova_blockmigrate.nova_driver.ending import Ending
 from nova_blockmigrate.nova_driver.leaving import Leaving
 
@@ -37,8 +38,9 @@ class TestSourceThatIsBack(
 
     @contextmanager
     def nothing_is_cleaned(self) -> Iterator[None]:
-        with mock.patch.object(Leaving, "begin"):
+        with mock.patch.object(Leaving, "begin") as begin:
             yield
+            self.expect(lambda: begin.called)
 
     def between(self, source: str, destination: str) -> None:
         """What the fake libvirt moves goes from here to there."""
@@ -126,3 +128,20 @@ class TestSourceThatIsBack(
         self.move("dest", "src")
         assert self.remembered() == []
         assert self.host() == "src"
+
+    def test_source_whose_libvirt_is_away_keeps_its_server(self) -> None:
+        """It is no error of the server's: all is rolled back."""
+        self.between("src", "dest")
+        original = LibvirtDriver._transfer
+
+        def transfer(driver: Any, *arguments: Any) -> Any:
+            away = exception.HypervisorUnavailable(host="src")
+            with mock.patch.object(driver._host, "get_guest", side_effect=away):
+                return original(driver, *arguments)
+
+        with mock.patch.object(LibvirtDriver, "_transfer", transfer):
+            self.api.post_server_action(self.server["id"], {"os-migrateLive": {"host": "dest", "block_migration": "auto"}})
+            self.expect(lambda: self.migrations() and self.newest().status == "failed")
+        self.expect(lambda: self.api.get_server(self.server["id"])["status"] == "ACTIVE")
+        assert self.host() == "src"
+        assert self.allocated(self.newest().uuid) == set()
