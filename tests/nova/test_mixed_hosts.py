@@ -90,7 +90,7 @@ def test_death_of_the_destinations_qemu_is_novas_to_handle(from_novas: Cloud) ->
 def test_source_compute_with_novas_driver_that_died_leaves_one_running_copy(from_novas: Cloud) -> None:
     """libvirt moves the guest by itself then; what the database says of it stays Nova's."""
     server = from_novas.boot()
-    from_novas.copy_slowly(server)
+    migration = from_novas.copy_slowly(server)
 
     from_novas.kill_compute(SOURCE)
     from_novas.hurry()
@@ -101,3 +101,4 @@ def test_source_compute_with_novas_driver_that_died_leaves_one_running_copy(from
     from_novas.lab.run(DESTINATION, ["virsh", "destroy", server.domain])
     from_novas.lab.run(DESTINATION, ["virsh", "undefine", server.domain])
     from_novas.lab.run(DESTINATION, ["rm", "-r", server.folder])
+    from_novas.drop_allocations(migration["uuid"])
