@@ -258,6 +258,10 @@ class UnsafeRemoval(BlockMigrateError):
     template = "Refusing to delete {name} on {host}: {reason}"
 
 
+class LeaseSuperseded(BlockMigrateError):
+    template = "Migration {migration_uuid} has another conductor by now: this one asks by {asked}, and {newest} was seen."
+
+
 class ConfigurationError(BlockMigrateError):
     """Found when a service starts: it does not start."""
 

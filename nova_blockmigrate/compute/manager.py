@@ -8,14 +8,17 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 
 from nova_blockmigrate import concurrency, exceptions
 from nova_blockmigrate.compute import checks, firewall
+from nova_blockmigrate.compute.epochs import Epochs
 from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import MigrationJobs
+from nova_blockmigrate.compute.rpcapi import VERSION as RPC_VERSION
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.objects import MigrationPlan, PowerState, Server, VolumeConnection, from_primitive, to_primitive
 from nova_blockmigrate.virt.driver import ComputeDriver
@@ -28,6 +31,8 @@ Primitive = dict[str, Any]
 class ComputeManager:
     """Endpoint of one host."""
 
+    target = oslo_messaging.Target(version=RPC_VERSION)
+
     def __init__(
         self,
         conf: cfg.ConfigOpts,
@@ -36,7 +41,9 @@ class ComputeManager:
         jobs: Jobs,
         migrations: MigrationJobs,
         records: Records,
+        epochs: Epochs,
     ) -> None:
+        self._epochs = epochs
         self._conf = conf
         self._driver = driver
         self._host = host
@@ -48,10 +55,21 @@ class ComputeManager:
     # --- migrations -------------------------------------------------------------------------------------------------
 
     def run_migration_job(
-        self, context: RequestContext, job: str, plan: Primitive, arguments: Primitive, wait_s: float
+        self,
+        context: RequestContext,
+        job: str,
+        plan: Primitive,
+        arguments: Primitive,
+        wait_s: float,
+        epoch: list[int] | None = None,
     ) -> Primitive:
-        """Start or find a job of a migration; answers within `wait_s` seconds with a StepReport."""
+        """Start or find a job of a migration; answers within `wait_s` seconds with a StepReport.
+
+        `epoch`: attempt and lease of the conductor that asks, since version 1.1.
+        :raises exceptions.LeaseSuperseded: a conductor with a newer lease has asked before.
+        """
         typed = from_primitive(MigrationPlan, plan)
+        self._epochs.admit(typed.migration_uuid, (epoch[0], epoch[1]) if epoch else None)
         report = self._jobs.run(
             (typed.migration_uuid, job),
             functools.partial(self._migrations.run, context, job, typed, arguments),

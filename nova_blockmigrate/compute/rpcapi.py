@@ -1,18 +1,24 @@
 """What a conductor (or another compute service) asks of the compute service of a host.
 
 Every call is short: `run_job` answers within `wait_s` with how far the job is, and is repeated until the job is over.
+
+Versions: 1.1 added `epoch` to `run_migration_job`. A host that knows only 1.0 (it is upgraded after its conductors) is asked
+without.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import oslo_messaging
 from oslo_config import cfg
 
 from nova_blockmigrate import rpc
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.objects import MigrationPlan, StepReport, from_primitive, to_primitive
 
+VERSION = "1.1"
 ANSWER_TIME_S = 5.0
 """What a host may take to answer a call, beyond the time that the call itself waits."""
 CONNECTIONS_TIME_S = 2.0
@@ -23,25 +29,37 @@ class ComputeAPI:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._client = rpc.client(conf, rpc.COMPUTE_TOPIC)
 
-    def _call(self, context: RequestContext, host: str, method: str, timeout_s: float, **arguments: Any) -> Any:
-        client = self._client.prepare(server=host, timeout=timeout_s)
+    def _call(
+        self, context: RequestContext, host: str, method: str, timeout_s: float, version: str = "1.0", **arguments: Any
+    ) -> Any:
+        client = self._client.prepare(server=host, timeout=timeout_s, version=version)
         return client.call(context, method, **arguments)
 
     def run_migration_job(
-        self, context: RequestContext, host: str, job: str, plan: MigrationPlan, arguments: dict[str, Any], wait_s: float
+        self,
+        context: RequestContext,
+        host: str,
+        job: str,
+        plan: MigrationPlan,
+        arguments: dict[str, Any],
+        wait_s: float,
+        epoch: tuple[int, int] | None = None,
     ) -> StepReport:
-        """Start or find `job` of a migration on `host` (see `ComputeManager.migration_jobs`)."""
-        answer = self._call(
-            context,
-            host,
-            "run_migration_job",
-            wait_s + ANSWER_TIME_S,
-            job=job,
-            plan=to_primitive(plan),
-            arguments=arguments,
-            wait_s=wait_s,
-        )
-        return from_primitive(StepReport, answer)
+        """Start or find `job` of a migration on `host` (see `ComputeManager.migration_jobs`).
+
+        `epoch`: attempt and lease of the conductor that asks; None for what may be asked by anybody.
+        :raises exceptions.LeaseSuperseded: another conductor has taken the migration over, and has asked this host.
+        """
+        asked: dict[str, Any] = {"job": job, "plan": to_primitive(plan), "arguments": arguments, "wait_s": wait_s}
+        call = functools.partial(self._call, context, host, "run_migration_job", wait_s + ANSWER_TIME_S)
+        if epoch is None:
+            return from_primitive(StepReport, call(**asked))
+        try:
+            return from_primitive(StepReport, call(version=VERSION, epoch=list(epoch), **asked))
+        except (oslo_messaging.UnsupportedVersion, oslo_messaging.RemoteError) as error:  # (over a broker, it is the latter)
+            if getattr(error, "exc_type", "UnsupportedVersion") != "UnsupportedVersion":
+                raise
+        return from_primitive(StepReport, call(**asked))
 
     def run_server_job(
         self, context: RequestContext, host: str, job: str, server: dict[str, Any], arguments: dict[str, Any], wait_s: float

@@ -11,6 +11,7 @@ from oslo_log import log
 from oslo_service import loopingcall
 
 from nova_blockmigrate import concurrency, rpc
+from nova_blockmigrate.compute.epochs import Epochs
 from nova_blockmigrate.compute.firewall import FirewallWatch
 from nova_blockmigrate.compute.jobs import Jobs
 from nova_blockmigrate.compute.ledger import Records
@@ -43,7 +44,8 @@ class ComputeService:
         records = Records(pathlib.Path(self._conf.state_path) / "ledger" / self._host)
         ports = Ports(self._conf, backend.load(self._conf))
         migrations = MigrationJobs(self._conf, self._host, self._driver, records, ComputeAPI(self._conf), ports)
-        manager = ComputeManager(self._conf, self._driver, self._host, self._jobs, migrations, records)
+        epochs = Epochs(pathlib.Path(self._conf.state_path) / "epochs" / f"{self._host}.jsonl")
+        manager = ComputeManager(self._conf, self._driver, self._host, self._jobs, migrations, records, epochs)
         self._server = rpc.server(self._conf, rpc.COMPUTE_TOPIC, self._host, manager)
         self._server.start()
         self._resume_transfers(migrations)

@@ -14,6 +14,7 @@ from typing import Any
 from oslo_config import cfg
 from sqlalchemy import orm
 
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import checking, hosts
 from nova_blockmigrate.conductor.plug_events import PlugEvents
@@ -109,16 +110,23 @@ class LeasedMigration:
         instance: models.Instance | None = None,
     ) -> Any:
         """Have a host do a job; `patience_s` is the option's unless given, None means for ever. `instance`: the server's row, if
-        it was read already."""
+        it was read already.
+
+        :raises LeaseLost: the host has heard of a newer lease.
+        """
         host = migration.source_compute if where is Where.SOURCE else migration.dest_compute or ""
         plan = self.plan(migration, instance)
         context = self.context(migration)
+        epoch = (len(migration.attempts or {}), migration.lease_epoch)
 
         def call() -> StepReport:
-            return self.around.computes.run_migration_job(context, host, job, plan, arguments, wait_s)
+            return self.around.computes.run_migration_job(context, host, job, plan, arguments, wait_s, epoch)
 
         patience = self.conf.conductor.host_timeout if patience_s == -1 else patience_s
-        return hosts.ask_until_done(hosts.Asking(host, job, call, self.around.stopping, patience, on_progress))
+        try:
+            return hosts.ask_until_done(hosts.Asking(host, job, call, self.around.stopping, patience, on_progress))
+        except exceptions.LeaseSuperseded as error:
+            raise LeaseLost from error
 
     def is_declared_dead(self, host: str | None) -> bool:
         """An operator has said, by forcing its compute service down, that a host does not run (Nova's fencing)."""

@@ -103,6 +103,7 @@ def roll_back(leased: LeasedMigration, migration: models.Migration) -> models.Mi
         except (hosts.JobFailed, oslo_messaging.RemoteError) as error:
             LOG.error("%s %s: left to the host itself: %s", label(migration), undone.undo, error)
         if undone.where is Where.DESTINATION:
+            leased.write()  # (volumes have no leases: a conductor that lost its own must not touch them)
             _take_volumes(leased, migration)
     breakpoints.reached("conductor.undone")
     if _may_try_another(leased, migration, step):

@@ -13,6 +13,7 @@ import pytest
 from oslo_config import cfg
 
 from nova_blockmigrate import conf as configuration
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.conductor import live_migrate, transferring
 from nova_blockmigrate.conductor.leased import Surroundings
 from nova_blockmigrate.conductor.queue import SlotQueue
@@ -29,13 +30,14 @@ class Computes:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.when_asked = lambda: None
+        self.error: Exception = oslo_messaging.RemoteError("KeyError", "'vifs'")
 
     def run_migration_job(self, context: Any, host: str, job: str, *rest: Any) -> StepReport:
         self.asked.append(job)
         self.when_asked()
         if job.startswith("release"):
             return StepReport(StepState.DONE)
-        raise oslo_messaging.RemoteError("KeyError", "'vifs'")
+        raise self.error
 
 
 class World:
@@ -101,3 +103,11 @@ def test_one_after_the_guest_may_have_moved_is_said_and_does_not_end_it(world: W
 
     assert migration.status == status and migration.rolling_back is False
     assert "KeyError: 'vifs'" in (migration.reason or "")
+
+
+def test_a_conductor_whose_lease_a_host_has_seen_superseded_leaves_the_migration_alone(world: World) -> None:
+    world.computes.error = exceptions.LeaseSuperseded(migration_uuid="uuid", asked="lease 1", newest="lease 2")
+    migration = world.run("prepare_destination", "preparing")
+
+    assert (migration.status, migration.rolling_back, migration.reason) == ("preparing", False, None)
+    assert world.computes.asked == ["prepare_destination"]
