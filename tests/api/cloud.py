@@ -32,19 +32,30 @@ class Controls:
         self.conf = configuration.load(["--config-file", str(state / "nova-blockmigrate.conf")])
         self.cloud = fake_cloud.shared()
         self.computes: dict[str, Any] = {}
+        self.conductor: Any = None
         self.tokens = self._fill()
 
     def start(self) -> dict[str, Any]:
         from nova_blockmigrate.api.server import ApiService
-        from nova_blockmigrate.conductor.service import ConductorService
 
-        self.conductor = ConductorService(self.conf)
-        self.conductor.start()
+        self.start_conductor()
         for host in HOSTS:
             self.start_compute(host)
         self.api = ApiService(self.conf)
         self.api.start()
         return {"tokens": self.tokens}
+
+    def start_conductor(self) -> None:
+        from nova_blockmigrate.conductor.service import ConductorService
+
+        if self.conductor is None:
+            self.conductor = ConductorService(self.conf)
+            self.conductor.start()
+
+    def stop_conductor(self) -> None:
+        """As SIGTERM does."""
+        self.conductor.stop()
+        self.conductor = None
 
     def start_compute(self, name: str) -> None:
         from nova_blockmigrate.compute.service import ComputeService
@@ -61,6 +72,7 @@ class Controls:
         """Take back what a test did to hosts and services."""
         for host in self.cloud.hosts.values():
             concurrency.run_native(host.reset)
+        self.start_conductor()
         for name in HOSTS:
             self.start_compute(name)
 

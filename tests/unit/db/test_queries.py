@@ -261,6 +261,44 @@ def test_who_may_start(running: list[Route], before: list[Route], limit: int, ex
     assert (0 in turns(running, waiting, limit)) is expected
 
 
+def test_one_that_has_waited_long_for_two_hosts_is_passed_no_more() -> None:
+    running, waiting = [Route("a", "c")], [(1, Route("a", "b")), (2, Route("d", "b"))]
+    assert turns(running, waiting, 1) == [2]
+    assert turns(running, waiting, 1, have_waited_long={1}) == []
+    assert turns([], waiting, 1, have_waited_long={1}) == [1]
+
+
+def test_only_the_first_that_waits_for_a_host_has_the_other_one_kept_for_it() -> None:
+    waiting = [(1, Route("a", "e")), (2, Route("a", "b")), (3, Route("d", "b")), (4, Route("d", "e"))]
+    assert turns([Route("a", "c")], waiting, 1, have_waited_long={1, 2}) == [3]
+
+
+def test_a_stream_of_others_does_not_starve_one_that_needs_both_hosts() -> None:
+    for host in "abcd":
+        new_host(host)
+    busy = new_migration("a", "c", holds_slot=True, status="running")
+    first, other = new_migration("a", "b"), new_migration("d", "b")
+    late = models.utcnow() + datetime.timedelta(seconds=slots.LONG_S + 1)
+    with session.writer() as db:
+        assert slots.claim(db, [first, other], None, 1, late).started == frozenset()
+        migrations.update(db, busy, status="completed", holds_slot=False)
+        assert slots.claim(db, [first, other], None, 1, late).started == {first}
+
+
+def test_each_new_owner_of_a_migration_has_a_later_lease() -> None:
+    id, soon, late = new_migration(), NOW + datetime.timedelta(seconds=5), NOW + datetime.timedelta(seconds=20)
+    leases = []
+    for owner, now in (("one", NOW), ("one", soon), ("two", late), ("one", late + datetime.timedelta(seconds=20))):
+        with session.writer() as db:
+            assert migrations.take_lease(db, id, owner, now, 10)
+            leases.append(migrations.get(db, id).lease_epoch)
+    with session.writer() as db:
+        migrations.release_lease(db, id, "one")
+        assert migrations.take_lease(db, id, "one", late, 10)
+        leases.append(migrations.get(db, id).lease_epoch)
+    assert leases == [1, 1, 2, 3, 4]
+
+
 def test_action_tells_its_events() -> None:
     with session.writer() as db:
         actions.start(db, "i", "live-migration", "req-1", "u", "p", now=NOW)
