@@ -92,6 +92,13 @@ class Controls:
 
         fake.shared.volumes[volume_id] = api.Volume(volume_id, "data", 1, project_id=project)
 
+    def make_security_group(self, name: str, project: str = "demo") -> None:
+        from nova_blockmigrate.db import session
+        from nova_blockmigrate.db.queries import security_groups
+
+        with session.writer() as db:
+            security_groups.create(db, project, name)
+
     def rights(self, volume_id: str) -> list[str]:
         """Hosts that may use a volume."""
         from nova_blockmigrate.volume import fake

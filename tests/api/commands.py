@@ -2,7 +2,8 @@
 
 `{...}` are ids and names of the world that a runner gives: `server`, `host` (where it is), `other` (where it is not), `flavor`,
 `image`, `word` (a new name), `key` (a file with a public key), `project`, `migration`, `request`, `service`, `user`.
-They run in this order. `says`: what must stand in the output; `fails`: the command must end with an error that says so.
+They run in this order; those for a server on its way (`…_MOVING`) apart, with a migration whose transfer is held still.
+`says`: what must stand in the output; `fails`: the command must end with an error that says so.
 `identity`: needs an Identity v3 service in the catalogue.
 """
 
@@ -171,4 +172,16 @@ OPENSTACK = (
     openstack("server rescue {server}", fails="not served by nova-blockmigrate"),
     openstack("server migrate {server}", fails="not served by nova-blockmigrate"),
     openstack("server delete --wait {server}"),
+)
+
+NOVA_MOVING = (
+    nova("server-migration-list {server}", "running"),
+    nova("server-migration-show {server} {migration}", "running"),
+    nova("live-migration-abort {server} {migration}"),
+    nova("live-migration-force-complete {server} {migration}"),
+)
+OPENSTACK_MOVING = (
+    openstack("server migration show {server} {migration}", "running"),
+    openstack("server migration abort {server} {migration}"),
+    openstack("server migration force complete {server} {migration}"),
 )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from client import ONE_MODE, Product, wait_until
 from command_client import RUNNER, CommandClient, judge
-from commands import NOVA, OPENSTACK
+from commands import NOVA, NOVA_MOVING, OPENSTACK, OPENSTACK_MOVING
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBl0nCq9yyyHhcOjdzvqmbLdTBW2nJGZWSB0hPIGqNwT someone"
 
@@ -38,16 +38,16 @@ def start(name: str, product: Product) -> CommandClient:
     return CommandClient(process, () if name == "nova" else ("--os-identity-api-version", "2"))
 
 
-@pytest.fixture(params=["nova", "openstack"])
-def client(request: pytest.FixtureRequest, product: Product) -> Iterator[Any]:
-    made = start(request.param, product)
-    yield made, NOVA if request.param == "nova" else OPENSTACK
+@pytest.fixture(scope="module", params=["nova", "openstack"])
+def client(request: pytest.FixtureRequest, running: Product) -> Iterator[Any]:
+    made = start(request.param, running)
+    yield made, *((NOVA, NOVA_MOVING) if request.param == "nova" else (OPENSTACK, OPENSTACK_MOVING))
     made.end()
 
 
 def test_commands(client: Any, product: Product, boot: Callable[..., str], tmp_path: pathlib.Path) -> None:
     """In one go, as each needs what those before it did. All of them run; what went wrong is told together."""
-    runner, commands = client
+    runner, commands, _ = client
     (tmp_path / "key.pub").write_text(KEY)
     server = boot("compute1")
     created = product.request("GET", f"/servers/{server}/os-instance-actions").body["instanceActions"][-1]["request_id"]
@@ -62,6 +62,26 @@ def test_commands(client: Any, product: Product, boot: Callable[..., str], tmp_p
         wrong += [problem] if problem else []
     assert not wrong, "\n".join(wrong)
     wait_until(lambda: product.request("GET", f"/servers/{server}").status == 404, "the last command deleted it")
+
+
+def test_commands_for_a_server_on_its_way(client: Any, product: Product, boot: Callable[..., str]) -> None:
+    runner, _, commands = client
+    server, wrong = boot("compute1"), []
+    for command in commands:
+        if not product.request("GET", f"/servers/{server}/migrations").body["migrations"]:
+            known = hosts(product, server)
+            product.control("hold", host=known["host"], point="live_migration")
+            product.migrate(server, known["other"])
+            product.wait_migration(server, "running")
+        migration = product.migrations(server)[0]
+        problem = judge(runner, command, known | {"server": server, "migration": str(migration["id"])})
+        wrong += [problem] if problem else []
+        ended = {"abort": "cancelled", "complete": "completed"}
+        for word, status in ended.items():
+            if f"{word} {{server}}" in command.words:
+                product.wait_migration(server, status)
+                product.control("release", host=known["host"], point="live_migration")
+    assert not wrong, "\n".join(wrong)
 
 
 def hosts(product: Product, server: str) -> dict[str, str]:
