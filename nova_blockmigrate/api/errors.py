@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import falcon
+import sqlalchemy.exc
 from oslo_db import exception as db_exception
 
 from nova_blockmigrate import exceptions
@@ -52,8 +53,7 @@ def register(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _of_falcon)
     app.add_error_handler(exceptions.BlockMigrateError, _ours)
-    for refused in (db_exception.DBDataError, db_exception.DBInvalidUnicodeParameter):
-        app.add_error_handler(refused, _unfit)
+    app.add_error_handler(db_exception.DBError, _of_database)
 
 
 def _ours(request: falcon.Request, response: falcon.Response, error: exceptions.BlockMigrateError, params: Any) -> None:
@@ -73,8 +73,12 @@ def _of_falcon(request: falcon.Request, response: falcon.Response, error: falcon
     _answer(response, code, texts.get(code) or error.description or error.title or falcon.code_to_http_status(code))
 
 
-def _unfit(request: falcon.Request, response: falcon.Response, error: Exception, params: Any) -> None:
-    """Databases differ in what they hold (lengths, ranges, characters); what one refuses came from the request."""
+def _of_database(request: falcon.Request, response: falcon.Response, error: db_exception.DBError, params: Any) -> None:
+    """Databases differ in what they hold (lengths, ranges, characters); a value that one refuses came from the request."""
+    of_values = (db_exception.DBDataError, db_exception.DBInvalidUnicodeParameter)
+    if not isinstance(error, of_values) and not isinstance(error.inner_exception, sqlalchemy.exc.DataError):
+        _unexpected(request, response, error, params)
+        return
     LOG.warning("The database refuses a value of %s %s", request.method, request.path, exc_info=error)
     _answer(response, 400, "Invalid input: the database cannot hold a value of the request.")
 
