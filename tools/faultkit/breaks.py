@@ -189,15 +189,37 @@ class KillOwner(Break):
         log = stage.lab.layout.log_of(stage.lab.layout.controller, "second")
         wait_until(lambda: "is ready" in log.read_text(), 30, "the second conductor is ready")
 
-    def do(self, stage: Stage) -> None:
+    @staticmethod
+    def owner(stage: Stage) -> str:
         owner = query(stage, "SELECT owner FROM migrations ORDER BY id DESC LIMIT 1")[0][0]
-        stage.signal("second" if owner.startswith("second") else "conductor", signal.SIGKILL)
+        return "second" if owner.startswith("second") else "conductor"
+
+    def do(self, stage: Stage) -> None:
+        stage.signal(self.owner(stage), signal.SIGKILL)
 
     def after(self, stage: Stage) -> None:
         stage.signal("second", signal.SIGKILL)
         stage.start("conductor")
 
 
+@dataclass(frozen=True)
+class FreezeOwner(KillOwner):
+    """Of two conductors the one that runs the migration is frozen for longer than its lease lasts, and thaws when the other one has
+    gone on in its place."""
+
+    def __str__(self) -> str:
+        return "freeze the one of two conductors that runs it"
+
+    def do(self, stage: Stage) -> None:
+        _frozen.append(self.owner(stage))
+        stage.signal(_frozen[-1], signal.SIGSTOP)
+
+    def undo(self, stage: Stage) -> None:
+        while _frozen:
+            stage.signal(_frozen.pop(), signal.SIGCONT)
+
+
+_frozen: list[str] = []
 _locks: list[sqlite3.Connection] = []
 
 

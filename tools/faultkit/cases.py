@@ -12,6 +12,7 @@ from faultkit.breaks import (
     FillDisk,
     ForgetBases,
     Freeze,
+    FreezeOwner,
     Kill,
     KillOwner,
     LibvirtPause,
@@ -121,6 +122,10 @@ CONTROL_PLANE = (
     ),
     Case("conductor killed after the roll back", "conductor.undone", (Kill("conductor"),), 2, FAILS, cause=CAUSE),
     Case("one of two conductors dies for good", "", (KillOwner(),), 0, CONTROL),
+    Case(
+        "one of two conductors frozen past its lease", "", (FreezeOwner(),), 25, CONTROL, moves_meanwhile=True, ends_meanwhile=True
+    ),
+    Case("one of two conductors frozen while it turns back", "conductor.turned_back", (FreezeOwner(),), 30, FAILS, cause=CAUSE),
     Case("one of two conductors dies in the queue", "conductor.queue.done", (KillOwner(),), 0, CONTROL),
     Case(
         "whole controller dies in mid-copy",
@@ -136,6 +141,7 @@ CONTROL_PLANE = (
     Case("rabbitmq killed while preparing", "prepare.claimed", (Kill("rabbitmq"),), 5, EITHER),
     Case("rabbitmq killed at the handover", "handover.complete", (Kill("rabbitmq"),), 5, CONTROL),
     Case("database locked for 45 s", "", (LockDatabase(),), 45, CONTROL, moves_meanwhile=True),
+    Case("database locked for 90 s", "", (LockDatabase(),), 90, CONTROL, moves_meanwhile=True),
     Case("database locked after the handover", "transfer.kept", (LockDatabase(),), 10, CONTROL, in_every_run=True),
 )
 
@@ -211,6 +217,7 @@ DESTINATION_COMPUTE = (
     ),
     *killed("destination compute", ("ledger.domain.made", "prepare_destination.end"), CONTROL),
     Case("destination compute killed in mid-copy", "", (Kill("destination compute"),), 15, CONTROL, moves_meanwhile=True),
+    Case("destination compute stopped in mid-copy", "", (Terminate("destination compute"),), 3, CONTROL, moves_meanwhile=True),
     *killed("destination compute", ("finish_destination.begin", "finish_destination.end"), CONTROL),
     Case(
         "destination compute killed in a roll back",
@@ -316,6 +323,26 @@ NETWORKS = (
         EITHER,
     ),
     Case("hosts cut from each other at handover.fenced", "handover.fenced", (Separate("source", "destination"),), 15),
+    Case("hosts cut from each other while preparing", "prepare.claimed", (Separate("source", "destination"),), 10, EITHER),
+    Case(
+        "hosts cut from each other while a base is brought",
+        "prepare.base_fetched",
+        (ForgetBases(), Separate("source", "destination")),
+        10,
+        EITHER,
+    ),
+    Case(
+        "hosts cut from each other at transfer.source_paused",
+        "transfer.source_paused",
+        (Separate("source", "destination"),),
+        10,
+        EITHER,
+    ),
+    Case("hosts cut from each other at handover.resumed", "handover.resumed", (Separate("source", "destination"),), 15),
+    Case("hosts cut from each other while finishing", "finish_destination.begin", (Separate("source", "destination"),), 10),
+    Case(
+        "hosts cut from each other in a roll back", "settle.decided", (Separate("source", "destination"),), 15, FAILS, cause=CAUSE
+    ),
     Case("hosts cut from each other while cleaning", "clean_source.begin", (Separate("source", "destination"),), 10),
     Case("destination's answers are lost as its copy gets complete", "", (LoseAnswers(),), 45, FAILS, ends_meanwhile=True),
     Case("source unplugged in mid-copy", "", (Unplug("source"),), 20, FAILS),
