@@ -30,6 +30,7 @@ _NOT_THERE = {Copy.ABSENT, Copy.SHUT_OFF, Copy.CRASHED, Copy.MIGRATED_AWAY}
 _JOB = {Copy.RUNNING_JOB, Copy.PAUSED_MIGRATION_JOB}
 _ENDED = {Copy.SHUT_OFF, Copy.CRASHED}
 _EXECUTES = {Copy.RUNNING, Copy.RUNNING_JOB}
+_HALF_MOVED = {Copy.POST_COPY, Copy.POST_COPY_BROKEN}
 
 
 def decide(source: Observation, destination: Observation) -> Action:
@@ -37,6 +38,8 @@ def decide(source: Observation, destination: Observation) -> Action:
     here, there = _as_source(source.copy), _as_destination(destination.copy)
     if here is Copy.UNREACHABLE:
         return Action.WAIT
+    if here in _HALF_MOVED or there in _HALF_MOVED:
+        return Action.WAIT  # somebody else moves it by post-copy: each half is of no use without the other
     if source.alarmed:
         return _alarmed(here, there)
     if here is Copy.MIGRATED_AWAY or (source.fenced and here not in _EXECUTES):  # libvirt may not have noticed that it is dead

@@ -25,6 +25,13 @@ _DIED = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, libvirt.VIR_DOMAIN_SHUTOFF_FAILED}
 _RUNS = {libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_SHUTDOWN, libvirt.VIR_DOMAIN_PMSUSPENDED}
 _NOT_OVER = {libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}
 """How libvirt refuses statistics of an incoming job (unsupported: "available only on the source host"), or has no such guest."""
+_POST_COPY = {
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY): Copy.POST_COPY,
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY): Copy.POST_COPY,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED): Copy.POST_COPY_BROKEN,
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED): Copy.POST_COPY_BROKEN,
+}
+"""Source and destination have these alike: the source is paused, the destination runs, or stands where it needs a page."""
 _BY_MIGRATION = {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP}
 
 
@@ -37,6 +44,8 @@ def power_state(state: int, reason: int) -> PowerState:
 
 def classify(state: int, reason: int, job_active: bool, is_destination: bool) -> Copy:
     """The copy that libvirt's state, reason and job mean, on the source or on the destination of a migration."""
+    if (state, reason) in _POST_COPY:
+        return _POST_COPY[state, reason]
     if state in _RUNS:
         return Copy.RUNNING_JOB if job_active and not is_destination else Copy.RUNNING
     if state == libvirt.VIR_DOMAIN_PAUSED and reason in _BY_MIGRATION:

@@ -163,7 +163,7 @@ def refuse_the_only_copy(host: Host, source: Host, plan: MigrationPlan, stayed: 
     """
     here = observe(host, plan.server.uuid, is_destination=True)
     name = f"the files of {plan.server.uuid}"
-    if here.copy in (Copy.RUNNING, Copy.UNREACHABLE):
+    if here.copy in (Copy.RUNNING, Copy.POST_COPY, Copy.POST_COPY_BROKEN, Copy.UNREACHABLE):
         raise UnsafeRemoval(name=name, host=host.name, reason=here.detail)
     if here.copy is Copy.PAUSED_COMPLETE and not stayed:
         there = observe(source, plan.server.uuid, is_destination=False, timeout_s=settle.ANSWER_LIMIT_S)

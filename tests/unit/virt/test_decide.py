@@ -135,6 +135,12 @@ def test_a_running_copy_is_never_destroyed_or_fenced() -> None:
             assert action not in (Action.FENCE_AND_RESUME, Action.FENCE_AND_FINISH, Action.FINISH)
 
 
+def test_both_halves_of_a_guest_that_somebody_moves_by_post_copy_are_left_alone() -> None:
+    for source, destination in PAIRS:
+        if {source.copy, destination.copy} & {Copy.POST_COPY, Copy.POST_COPY_BROKEN}:
+            assert decide(source, destination) is Action.WAIT
+
+
 def test_what_cannot_be_seen_is_neither_started_nor_destroyed() -> None:
     for source, destination in PAIRS:
         action = decide(source, destination)
