@@ -423,7 +423,7 @@ class Migration(Base, Timestamps):
     """The conductor process that runs it, by host and process."""
     lease_expires_at: orm.Mapped[datetime.datetime | None]
     lease_epoch: orm.Mapped[int] = orm.mapped_column(default=0, server_default=sa.text("0"))
-    """How often it got another owner."""
+    """How often a conductor has taken it."""
     reason: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     """Why it failed, for a person."""
     report: orm.Mapped[list[Any] | None]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_an_operator_vouches_for_a_source_that_died_in_the_switch(stage: Any) -> None:
     from faultkit import breaks, world
     from faultkit.points import Point

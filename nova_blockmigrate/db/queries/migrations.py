@@ -161,11 +161,10 @@ def ids_without_owner(db: orm.Session, now: datetime.datetime) -> list[int]:
 
 
 def take_lease(db: orm.Session, id: int, owner: str, now: datetime.datetime, seconds: float) -> bool:
-    """Own an unfinished migration that is free, or whose owner let it expire, or that is owned already."""
+    """Own an unfinished migration that is free, or whose owner let it expire, or that is owned already. Each time begins a lease
+    that hosts can tell from the ones before (`compute.epochs`)."""
     conditions = [Migration.id == id, _UNFINISHED, sa.or_(_free(now), Migration.owner == owner)]
-    same = sa.and_(Migration.owner.is_not(None), Migration.owner == owner)
-    epoch = sa.case((same, Migration.lease_epoch), else_=Migration.lease_epoch + 1)
-    return rows.change_where(db, Migration, conditions, _lease(owner, now, seconds) | {"lease_epoch": epoch})
+    return rows.change_where(db, Migration, conditions, _lease(owner, now, seconds) | {"lease_epoch": Migration.lease_epoch + 1})
 
 
 def renew_leases(db: orm.Session, ids: Collection[int], owner: str, now: datetime.datetime, seconds: float) -> None:

@@ -285,7 +285,7 @@ def test_a_stream_of_others_does_not_starve_one_that_needs_both_hosts() -> None:
         assert slots.claim(db, [first, other], None, 1, late).started == {first}
 
 
-def test_each_new_owner_of_a_migration_has_a_later_lease() -> None:
+def test_whoever_takes_a_migration_has_a_later_lease_than_all_before() -> None:
     id, soon, late = new_migration(), NOW + datetime.timedelta(seconds=5), NOW + datetime.timedelta(seconds=20)
     leases = []
     for owner, now in (("one", NOW), ("one", soon), ("two", late), ("one", late + datetime.timedelta(seconds=20))):
@@ -296,7 +296,7 @@ def test_each_new_owner_of_a_migration_has_a_later_lease() -> None:
         migrations.release_lease(db, id, "one")
         assert migrations.take_lease(db, id, "one", late, 10)
         leases.append(migrations.get(db, id).lease_epoch)
-    assert leases == [1, 1, 2, 3, 4]
+    assert leases == [1, 2, 3, 4, 5]
 
 
 def test_action_tells_its_events() -> None:

@@ -1,4 +1,4 @@
-"""Migrations count the conductors that have had them, so that hosts can tell an old one's word from a new one's."""
+"""Migrations count how often conductors have taken them, so that hosts can tell an old one's word from a new one's."""
 
 import sqlalchemy as sa
 from alembic import op
