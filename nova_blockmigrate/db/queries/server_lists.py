@@ -13,8 +13,8 @@ from oslo_db import exception as db_exception
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions
-from nova_blockmigrate.db.models import Instance, Port
-from nova_blockmigrate.db.queries import rows
+from nova_blockmigrate.db.models import Instance
+from nova_blockmigrate.db.queries import known_addresses, rows
 
 State = tuple[str, list[str], list[str]]
 
@@ -58,10 +58,11 @@ def search(db: orm.Session, filters: Filters, page: rows.Page) -> list[Instance]
         return rows.page(db, Instance, conditions(filters), page, "uuid", _owned(filters))
     except db_exception.DBConnectionError:
         raise
-    except db_exception.DBError as error:
-        if filters.name is None and filters.ip is None:
+    except (db_exception.DBError, sa.exc.OperationalError) as error:  # (SQLite's and MariaDB's refusals are passed as they are)
+        given = [repr(text) for text in (filters.name, filters.ip, filters.ip6) if text is not None]
+        if not given:
             raise
-        expressions = " and ".join(repr(text) for text in (filters.name, filters.ip) if text is not None)
+        expressions = " and ".join(given)
         raise exceptions.ValidationError(detail=f"the database does not understand the regular expression {expressions}") from error
 
 
@@ -103,7 +104,7 @@ def conditions(filters: Filters) -> list[Any]:
         found.append(Instance.display_name.regexp_match(filters.name))
     for ip in (filters.ip, filters.ip6):
         if ip is not None:
-            found.append(Instance.id.in_(sa.select(Port.instance_id).where(Port.ip_address.regexp_match(ip))))
+            found.append(known_addresses.matching(ip))
     if filters.flavor is not None:
         found.append(Instance.flavor["flavorid"].as_string() == filters.flavor)
     found += _tag_conditions(filters)

@@ -377,3 +377,45 @@ def test_regular_expression_that_the_database_does_not_take_is_the_users_error()
     with session.reader() as db, contextlib.suppress(exceptions.ValidationError):
         page = server_lists.search(db, server_lists.Filters(name="(?P<first>v)m"), rows.Page())
         assert [row.display_name for row in page] == ["vm"]  # those that take it
+
+
+def addressed(name: str, *addresses: str, **values: Any) -> None:
+    """A server whose ports are Neutron's, with these addresses; its interface's own are no matter."""
+    fixed = [{"ip_address": address, "subnet_id": "s"} for address in addresses]
+    ports = [{"fixed_ips": [], "vif": {"ip_address": "9.9.9.9"}}, {"fixed_ips": fixed}]
+    new_instance(display_name=name, network_info=ports, **values)
+
+
+@pytest.mark.parametrize(
+    ("ip", "names"),
+    [
+        ("10.0.0.7", {"own", "neutron"}),
+        ("^10.0.0.7$", {"own"}),
+        ("^10[.]0[.]0[.]7", {"own", "neutron"}),
+        ("fd00::", {"neutron"}),
+        ("192.0.2", {"adopted"}),
+        ("9.9.9.9", set()),
+    ],
+)
+def test_servers_are_found_by_their_addresses_whoever_owns_their_ports(ip: str, names: set[str]) -> None:
+    addressed("neutron", "10.0.0.77", "fd00::7")
+    addressed("other", "10.0.1.1")
+    new_instance(
+        display_name="adopted", adopted={"domain": "d", "addresses": [{"network": "n", "address": "192.0.2.9", "mac": "m"}]}
+    )
+    new_instance(display_name="without", adopted={"domain": "e"})
+    own = new_instance(display_name="own")
+    with session.writer() as db:
+        network = networks.create(db, "n", "br0", "10.0.0.0/28", "10.0.0.1")
+        while networks.allocate_port(db, network.id, own.id).ip_address != "10.0.0.7":
+            pass
+
+    with session.reader() as db:
+        found = server_lists.search(db, server_lists.Filters(ip=ip), rows.Page())
+    assert {server.display_name for server in found} == names
+
+
+def test_an_expression_for_addresses_that_the_database_does_not_understand_is_named() -> None:
+    addressed("neutron", "10.0.0.77")
+    with session.reader() as db, pytest.raises(exceptions.ValidationError, match=r"10\.\["):
+        server_lists.search(db, server_lists.Filters(ip="10.["), rows.Page())
