@@ -79,14 +79,19 @@ class Bridges:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _uplink_problem(self, vif: Vif, uplink: Uplink) -> str:
-        carrier = uplink.parent or uplink.name
         if uplink.kind is SegmentKind.VXLAN and not (self._settings.vxlan_group or self._settings.vxlan_remotes):
             return "no host is named to share VXLAN networks with: set [network] vxlan_remotes or vxlan_group"
-        if uplink.kind is not SegmentKind.VXLAN or uplink.parent:
-            if not links.exists(carrier):
-                return f"interface {carrier} does not exist on this host: correct [network] physical_interface_mappings"
-            if problem := segments.mtu_problem(vif, uplink, links.mtu(carrier)):
-                return problem
+        carrier = uplink.parent or uplink.name
+        if uplink.kind is SegmentKind.VXLAN and not uplink.parent:
+            carrier = links.device_with(self._settings.vxlan_local_ip)
+            if not carrier:
+                return (
+                    f"no interface of this host has the address {self._settings.vxlan_local_ip}: correct [network] vxlan_local_ip"
+                )
+        if not links.exists(carrier):
+            return f"interface {carrier} does not exist on this host: correct [network] physical_interface_mappings"
+        if problem := segments.mtu_problem(vif, uplink, carrier, links.mtu(carrier)):
+            return problem
         if uplink.is_made:
             return self._device_problem(uplink)
         master = links.bridge_of(uplink.name)

@@ -65,6 +65,13 @@ def has_addresses(name: str) -> bool:
     return any(address.get("scope") == "global" for link in found for address in link.get("addr_info", ()))
 
 
+def device_with(address: str) -> str:
+    """The device that has an address of the host's; an empty text when none has."""
+    answer = processes.run(["ip", "-j", "addr", "show", "to", address], _TIMEOUT_S)
+    found: list[dict[str, Any]] = json.loads(answer.stdout or b"[]") if answer.returncode == 0 else []
+    return next((str(link["ifname"]) for link in found if link.get("ifname")), "")
+
+
 def change(host: str, action: str, commands: Sequence[Sequence[str]]) -> None:
     """Run commands of `ip` and `bridge` in order, up to the first that fails.
 

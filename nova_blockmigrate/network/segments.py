@@ -77,13 +77,13 @@ def adding(uplink: Uplink, settings: NetworkSettings) -> list[Command]:
     return [tuple(add), *flood]
 
 
-def mtu_problem(vif: Vif, uplink: Uplink, parent_mtu: int) -> str:
-    """Why frames of the network's size do not fit into what carries them, in words; empty when they do."""
+def mtu_problem(vif: Vif, uplink: Uplink, carrier: str, carrier_mtu: int) -> str:
+    """Why frames of the network's size do not fit into what carries them (an interface), in words; empty when they do."""
     overhead = VXLAN_OVERHEAD if uplink.kind is SegmentKind.VXLAN else 0
-    if vif.mtu + overhead <= parent_mtu:
+    if vif.mtu + overhead <= carrier_mtu:
         return ""
     around = f" and VXLAN adds {overhead}" if overhead else ""
     return (
-        f"{uplink.parent or uplink.name} carries {parent_mtu} bytes, the network has an MTU of {vif.mtu}{around}: "
+        f"{carrier} carries {carrier_mtu} bytes, the network has an MTU of {vif.mtu}{around}: "
         "lower the network's MTU or raise the interface's"
     )

@@ -79,6 +79,19 @@ def test_vxlan_over_an_interface_needs_fifty_bytes_more(devices: Path) -> None:
     assert why_not(devices, vif("brvx", 1450, **over), vxlan_remotes=("10.0.0.2",)) == ""
 
 
+def test_vxlan_that_finds_its_way_by_routing_must_fit_into_what_has_the_local_address(
+    devices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "device_with", {"10.0.0.1": "eth1"}.get)
+    options = {"vxlan_local_ip": "10.0.0.1", "vxlan_remotes": ("10.0.0.2",)}
+    assert "eth1 carries 1500 bytes, the network has an MTU of 1451 and VXLAN adds 50" in why_not(
+        devices, vif("brvx", 1451, **VXLAN), **options
+    )
+    assert why_not(devices, vif("brvx", 1450, **VXLAN), **options) == ""
+    monkeypatch.setattr(links, "device_with", lambda address: "")
+    assert "no interface of this host has the address 10.0.0.1" in why_not(devices, vif("brvx", 1450, **VXLAN), **options)
+
+
 def test_vxlan_without_other_hosts_is_refused(devices: Path) -> None:
     assert "vxlan_remotes" in why_not(devices, vif("brvx", **VXLAN))
 
