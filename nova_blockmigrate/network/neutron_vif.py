@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from nova_blockmigrate.exceptions import NetworkServiceError
-from nova_blockmigrate.objects import AddressPair, SecurityRule, Vif
+from nova_blockmigrate.objects import AddressPair, SecurityRule, Vif, VifType
 
 BRIDGE, OVS = "bridge", "ovs"
 _NAME_LENGTH = 14
@@ -33,6 +33,7 @@ def vif_of(
         port_id=port["id"],
         mac=port["mac_address"],
         bridge=_bridge(port, vif_type, details, ovs_bridge),
+        vif_type=VifType.OVS if vif_type == OVS and not details.get("ovs_hybrid_plug") else VifType.BRIDGE,
         tap=f"tap{port['id']}"[:_NAME_LENGTH],
         ip_address=port["fixed_ips"][0]["ip_address"] if port["fixed_ips"] else "",
         mtu=mtu,
@@ -88,9 +89,11 @@ def _bridge(port: Mapping[str, Any], vif_type: str, details: Mapping[str, Any], 
         return str(details.get("bridge_name") or f"brq{port['network_id']}"[:_NAME_LENGTH])
     if vif_type == OVS and details.get("ovs_hybrid_plug"):
         return f"qbr{port['id']}"[:_NAME_LENGTH]
+    if vif_type == OVS:
+        return str(details.get("bridge_name") or ovs_bridge)
     raise NetworkServiceError(
         action=f"have port {port['id']} connected",
-        reason=f"it is bound as {vif_type!r}, and hosts connect {BRIDGE!r} only: choose a mechanism driver that binds so",
+        reason=f"it is bound as {vif_type!r}, hosts connect {BRIDGE!r} and {OVS!r}: choose a mechanism driver that binds so",
     )
 
 

@@ -11,6 +11,16 @@ _TIMEOUT_S = 15.0
 _ASK = ("ovs-vsctl", "--timeout=10", "--bare", "--columns=datapath_types", "list", "Open_vSwitch")
 
 
+def has_bridge(name: str) -> bool:
+    """Whether a bridge of Open vSwitch's is there: the kernel does not show it as a bridge."""
+    if shutil.which("ovs-vsctl") is None:
+        return False
+    try:
+        return processes.run(["ovs-vsctl", "--timeout=10", "br-exists", name], _TIMEOUT_S).returncode == 0
+    except TimeoutError:
+        return False
+
+
 def why_not(vif: Vif) -> str:
     """Why the interface cannot be plugged here, in words with what to do; empty when it can. Changes nothing."""
     if vif.port_security:

@@ -180,6 +180,12 @@ class DomainFacts:
         return tuple(dict.fromkeys(node.get("bridge", "") for node in nodes))
 
     @property
+    def ovs_bridges(self) -> tuple[str, ...]:
+        """Those of them that are Open vSwitch's."""
+        found = self._tree.xpath("devices/interface[@type='bridge'][virtualport/@type='openvswitch']/source/@bridge")
+        return tuple(dict.fromkeys(map(str, found)))
+
+    @property
     def libvirt_networks(self) -> tuple[str, ...]:
         """libvirt networks that interfaces hang on, each once."""
         return tuple(dict.fromkeys(map(str, self._tree.xpath("devices/interface[@type='network']/source/@network"))))

@@ -10,7 +10,7 @@ import libvirt
 from lxml import etree
 
 from nova_blockmigrate.image.manifest import Manifests
-from nova_blockmigrate.network import links
+from nova_blockmigrate.network import links, openvswitch
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import GuestDescription, Server
 from nova_blockmigrate.survey import Reception
@@ -59,7 +59,9 @@ def survey(
 def _missing_networks(plumbing: Plumbing, server: Server, facts: DomainFacts) -> tuple[str, ...]:
     """Networks that the guest cannot have here; bridges that only its domain names must be there already."""
     ours = {vif.bridge for vif in server.vifs}
-    foreign = [name for name in facts.bridges if name not in ours and not links.is_bridge(name)]
+    switches = facts.ovs_bridges
+    there = {name: openvswitch.has_bridge(name) if name in switches else links.is_bridge(name) for name in facts.bridges}
+    foreign = [name for name, is_there in there.items() if name not in ours and not is_there]
     return (*plumbing.why_not(server.vifs), *(f"bridge {name} does not exist on this host: create it" for name in foreign))
 
 
