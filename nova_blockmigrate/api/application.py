@@ -18,6 +18,7 @@ from nova_blockmigrate import policies
 from nova_blockmigrate.api import auth, errors, front, handlers, image_catalogue, routes
 from nova_blockmigrate.api.request import Deployment
 from nova_blockmigrate.conductor.rpcapi import ConductorAPI
+from nova_blockmigrate.network import backend
 from nova_blockmigrate.notifications import sending
 
 ACCESS_LOG = logging.getLogger("nova_blockmigrate.api.access")
@@ -30,7 +31,8 @@ _WITH_PROJECT = re.compile(r"/v2\.1/(?P<project>[0-9a-fA-F-]{32,36}|[\w.-]+)(?P<
 def build(conf: cfg.ConfigOpts, conductor: ConductorAPI | None = None) -> Any:
     """The application. The database must be configured; without `conductor` it is reached through the message broker."""
     sending.configure(conf)
-    deployment = Deployment(conf, conductor or ConductorAPI(conf), enforcer(conf), image_catalogue.load(conf))
+    conductors = conductor or ConductorAPI(conf)
+    deployment = Deployment(conf, conductors, enforcer(conf), image_catalogue.load(conf), backend.load(conf))
     for module in pkgutil.iter_modules(handlers.__path__):
         importlib.import_module(f"{handlers.__name__}.{module.name}")
     app: Any = falcon.App(middleware=[_Paths(), _AccessLog()])

@@ -14,6 +14,7 @@ from nova_blockmigrate.api.image_catalogue import ImageCatalogue
 from nova_blockmigrate.api.query import Query
 from nova_blockmigrate.conductor.rpcapi import ConductorAPI
 from nova_blockmigrate.context import RequestContext
+from nova_blockmigrate.network.backend import NetworkBackend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Deployment:
     conductor: ConductorAPI
     enforcer: policy.Enforcer
     images: ImageCatalogue
+    network: NetworkBackend
+    """Asked about what it owns; where it owns ports, these are not in our database."""
 
 
 @dataclasses.dataclass(frozen=True)

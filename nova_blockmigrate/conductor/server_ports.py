@@ -27,8 +27,9 @@ class ServerPorts:
         self._conf = conf
         self.backend = backend
 
-    def connect(self, server_uuid: str) -> models.Instance:
-        """Have the ports that the server's user asked for, bound to its host; returns the server with them.
+    def connect(self, server_uuid: str, group_ids: Sequence[str] = ()) -> models.Instance:
+        """Have the ports that the server's user asked for, bound to its host; returns the server with them. `group_ids`: the
+        security groups of those that are made.
 
         :raises exceptions.BlockMigrateError: (its class says which) there is no such network or port, or it cannot be used.
         """
@@ -37,7 +38,8 @@ class ServerPorts:
         if not self.backend.owns_ports or instance.network_info is not None:
             return instance
         wanted = self._wanted(instance)
-        owner = Owner(server_uuid, instance.project_id, instance.host or "", instance.availability_zone or "")
+        where = (instance.host or "", instance.availability_zone or "")
+        owner = Owner(server_uuid, instance.project_id, *where, security_groups=tuple(group_ids))
         ports = self.backend.allocate(owner, wanted) if wanted else ()
         return self._keep(server_uuid, ports)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -55,17 +56,17 @@ class ServerTasks:
             self._await_arrival(server_uuid)
         match action:
             case "build":
-                self.build(context, server_uuid)
+                self.build(context, server_uuid, arguments.get("security_groups", ()))
             case "delete":
                 self.delete(context, server_uuid)
             case _:
                 self.act(context, server_uuid, action, arguments)
 
-    def build(self, context: RequestContext, server_uuid: str) -> None:
+    def build(self, context: RequestContext, server_uuid: str, group_ids: Sequence[str] = ()) -> None:
         """Choose a host and have the server made there; ends active, or in error with a fault that says why."""
         try:
             instance = self._place(server_uuid)
-            instance = self.ports.connect(server_uuid)
+            instance = self.ports.connect(server_uuid, group_ids)
             self._event(context, instance, "compute__do_build_and_run_instance")
             notified.server_action(context, server_uuid, "build", "start")
             instance = self._give_volumes(context, instance)

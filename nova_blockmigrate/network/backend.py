@@ -17,7 +17,7 @@ from typing import Any
 import stevedore.driver
 from oslo_config import cfg
 
-from nova_blockmigrate.objects import NetworkPort, Vif, WantedPort
+from nova_blockmigrate.objects import NamedGroup, NetworkPort, Vif, WantedPort
 
 NAMESPACE = "nova_blockmigrate.network"
 EMBEDDED = "embedded"
@@ -31,6 +31,8 @@ class Owner:
     project_id: str
     host: str
     availability_zone: str = ""
+    security_groups: tuple[str, ...] = ()
+    """Ids of the groups that ports made for it are to be in; none: the project's default one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,30 @@ class NetworkBackend(abc.ABC):
     @abc.abstractmethod
     def release(self, server_uuid: str, given: Sequence[str]) -> None:
         """Delete the server's ports, but for those that were given (ids): these are freed."""
+
+    # --- security groups (of services that own ports) ---------------------------------------------------------------
+
+    def groups_of_project(self, project_id: str) -> list[NamedGroup]:
+        raise NotImplementedError
+
+    def groups_of_server(self, server_uuid: str) -> list[str]:
+        """Ids of the groups that the server's ports are in now, each once."""
+        raise NotImplementedError
+
+    def find_groups(self, project_id: str, names: Sequence[str]) -> list[str]:
+        """Ids of a project's groups, by names or ids.
+
+        :raises SecurityGroupNotFound, Conflict: there is none, or several.
+        """
+        raise NotImplementedError
+
+    def join_group(self, server_uuid: str, group_id: str) -> bool:
+        """Put a server's ports into a group; whether there is one that can be in any."""
+        raise NotImplementedError
+
+    def leave_group(self, server_uuid: str, group_id: str) -> bool:
+        """Take a server's ports out of a group; whether one was in it."""
+        raise NotImplementedError
 
     # --- a server's place -------------------------------------------------------------------------------------------
 

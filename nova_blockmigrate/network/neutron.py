@@ -19,8 +19,9 @@ from oslo_log import log
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.conf.neutron import GROUP
 from nova_blockmigrate.network.backend import BoundVif, NetworkBackend, Owner
+from nova_blockmigrate.network.neutron_groups import Groups
 from nova_blockmigrate.network.neutron_vif import Guard, addresses_of, awaited, host_filters, rules_of, vif_of
-from nova_blockmigrate.objects import FixedIp, NetworkPort, Vif, WantedPort
+from nova_blockmigrate.objects import FixedIp, NamedGroup, NetworkPort, Vif, WantedPort
 
 LOG = log.getLogger(__name__)
 
@@ -68,6 +69,23 @@ class Neutron(NetworkBackend):
                 self._ask("put", path, action, {"port": freed}, accepted=(_NOT_FOUND,))
             else:
                 self._ask("delete", path, action, accepted=(_NOT_FOUND,))
+
+    # --- security groups --------------------------------------------------------------------------------------------
+
+    def groups_of_project(self, project_id: str) -> list[NamedGroup]:
+        return self._groups.of_project(project_id)
+
+    def groups_of_server(self, server_uuid: str) -> list[str]:
+        return list(dict.fromkeys(group for port in self._ports_of(server_uuid) for group in port["security_groups"]))
+
+    def find_groups(self, project_id: str, names: Sequence[str]) -> list[str]:
+        return self._groups.find(project_id, names)
+
+    def join_group(self, server_uuid: str, group_id: str) -> bool:
+        return self._groups.add(self._ports_of(server_uuid), group_id)
+
+    def leave_group(self, server_uuid: str, group_id: str) -> bool:
+        return self._groups.remove(self._ports_of(server_uuid), group_id)
 
     # --- a server's place -------------------------------------------------------------------------------------------
 
@@ -118,6 +136,8 @@ class Neutron(NetworkBackend):
                 return self._bound(port, owner.host)
         self._require_visible(wanted.network_id, owner.project_id)
         body = {"network_id": wanted.network_id, "project_id": owner.project_id, "admin_state_up": True} | _place(owner)
+        if owner.security_groups:
+            body["security_groups"] = list(owner.security_groups)
         if wanted.fixed_ip:
             body["fixed_ips"] = [{"ip_address": wanted.fixed_ip}]
         port = self._ask("post", "/ports", f"make a port on network {wanted.network_id}", {"port": body})["port"]
@@ -151,6 +171,7 @@ class Neutron(NetworkBackend):
     def _described(self, ports: Sequence[Body], given: set[str], known: Mapping[str, Vif] | None = None) -> tuple[NetworkPort, ...]:
         """`known`: interfaces to show of ports that are bound nowhere just now, as in the moment of a switch."""
         networks = {id: self._network_body(id) for id in dict.fromkeys(port["network_id"] for port in ports)}
+        names = self._groups.names_of({group for port in ports for group in port["security_groups"]})
         return tuple(
             NetworkPort(
                 network_id=port["network_id"],
@@ -166,6 +187,7 @@ class Neutron(NetworkBackend):
                     networks[port["network_id"]].get("mtu") or _USUAL_MTU,
                 ),
                 given=port["id"] in given,
+                security_groups=tuple(names[group] for group in port["security_groups"] if group in names),
             )
             for port in ports
         )
@@ -224,6 +246,10 @@ class Neutron(NetworkBackend):
     @property
     def _options(self) -> Any:
         return self.conf[GROUP]
+
+    @functools.cached_property
+    def _groups(self) -> Groups:
+        return Groups(self._ask)
 
     @functools.cached_property
     def _adapter(self) -> Any:

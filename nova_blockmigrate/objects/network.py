@@ -53,6 +53,25 @@ class SecurityRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class GroupRule:
+    """A rule as its group has it."""
+
+    id: str
+    rule: SecurityRule
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedGroup:
+    """A project's security group, whoever owns it."""
+
+    id: str
+    name: str
+    description: str
+    project_id: str
+    rules: tuple[GroupRule, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class AddressPair:
     """Another MAC that a guest may use, with the address (or range) that it may send from by it: that of a virtual router."""
 
@@ -117,3 +136,5 @@ class NetworkPort:
     """The interface on the host that has the server."""
     given: bool = False
     """Its user made it: it outlives the server."""
+    security_groups: tuple[str, ...] = ()
+    """Names of the groups that it is in."""

@@ -30,7 +30,6 @@ from nova_blockmigrate.db.queries import (
     security_groups,
     server_tasks,
 )
-from nova_blockmigrate.network.backend import EMBEDDED
 from nova_blockmigrate.objects import TaskState, VmState
 
 _MOST_AT_ONCE = 100
@@ -56,6 +55,8 @@ class _Wanted:
     """What the body says of networks, for the network service that owns the ports; None where we do."""
     host: str | None
     count: int
+    group_ids: tuple[str, ...] = ()
+    """Security groups of the network service that owns the ports."""
     root: root_volume.RootVolume | None = None
     """What it boots from instead of an image."""
 
@@ -67,8 +68,9 @@ def create(request: Request) -> Response:
     host = _requested_host(request, body)
     root = root_volume.find(request, body, count)
     image = NO_IMAGE if root else _find_image(request, body)
+    group_ids = _foreign_groups(request, body)
     with session.writer() as db:
-        wanted = dataclasses.replace(_find(db, request, body, image, host, count), root=root)
+        wanted = dataclasses.replace(_find(db, request, body, image, host, count), root=root, group_ids=group_ids)
         reservation = "r-" + secrets.token_hex(4)
         more = belongings.columns(db, request, wanted.flavor, count)
         made = [_insert(db, request, body, wanted, index, reservation, more) for index in range(count)]
@@ -77,7 +79,7 @@ def create(request: Request) -> Response:
     if strutils.bool_from_string(body.get("return_reservation_id", False), strict=True):
         return Response({"reservation_id": reservation})
     password = body.get("adminPass") or secrets.token_urlsafe(9)
-    shown = views.created(request, made[0], password)
+    shown = views.created(request, made[0], password, _group_names(body) if group_ids else ())
     return Response({"server": shown}, {"Location": shown["links"][0]["href"]})
 
 
@@ -128,7 +130,7 @@ def _find(db: orm.Session, request: Request, body: dict[str, Any], image: Wanted
     """
     try:
         flavor = flavor_access.visible(db, request.context, str(body["flavorRef"]).rsplit("/", 1)[-1])
-        foreign = request.conf.network_backend != EMBEDDED
+        foreign = request.deployment.network.owns_ports
         found = [] if foreign else _networks(db, body.get("networks"))
         groups = _security_groups(db, request, body) if any(network.port_security for network in found) else []
     except exceptions.NotFound as error:  # the fault is in the body, not in the path
@@ -169,8 +171,26 @@ def _networks(db: orm.Session, wanted: Any) -> list[Network]:
 
 def _security_groups(db: orm.Session, request: Request, body: dict[str, Any]) -> list[SecurityGroup]:
     """Those that the body names, by name or id; the project's default one when it names none."""
-    names = [one["name"] for one in body.get("security_groups") or [{"name": security_groups.DEFAULT}] if "name" in one]
-    return [security_groups.get(db, request.context.project_id or "", name) for name in dict.fromkeys(names)]
+    return [security_groups.get(db, request.context.project_id or "", name) for name in _group_names(body)]
+
+
+def _foreign_groups(request: Request, body: dict[str, Any]) -> tuple[str, ...]:
+    """Ids of the groups that the body names, where a network service owns them; it finds the default one by itself.
+
+    :raises exceptions.Invalid: there is no such group.
+    """
+    names = _group_names(body)
+    if not request.deployment.network.owns_ports or names == [security_groups.DEFAULT]:
+        return ()
+    try:
+        return tuple(request.deployment.network.find_groups(request.context.project_id or "", names))
+    except exceptions.NotFound as error:  # the fault is in the body, not in the path
+        raise exceptions.Invalid(error.message) from error
+
+
+def _group_names(body: dict[str, Any]) -> list[str]:
+    named = [one["name"] for one in body.get("security_groups") or () if "name" in one]
+    return list(dict.fromkeys(named)) or [security_groups.DEFAULT]
 
 
 def _insert(
@@ -222,7 +242,8 @@ def _insert(
     db.refresh(server)
     record(db, request, server, "create")
     context = request.context
-    server_tasks.put(db, server.uuid, "build", {}, context.request_id, context.global_request_id)
+    arguments = {"security_groups": list(wanted.group_ids)} if wanted.group_ids else {}
+    server_tasks.put(db, server.uuid, "build", arguments, context.request_id, context.global_request_id)
     return server
 
 

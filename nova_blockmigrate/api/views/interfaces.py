@@ -37,6 +37,13 @@ def of(server: Instance) -> list[Interface]:
     ]
 
 
+def security_groups(server: Instance) -> list[str]:
+    """Names of the groups that the server's ports are in."""
+    if server.network_info is not None:
+        return [name for one in server.network_info for name in from_primitive(NetworkPort, one).security_groups]
+    return [group.name for port in server.ports for group in port.security_groups]
+
+
 def _foreign(port: NetworkPort) -> Interface:
     return Interface(port.vif.port_id, port.network_id, port.network_name, port.vif.mac, port.fixed_ips, port.status)
 

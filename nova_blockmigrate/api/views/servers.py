@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_blockmigrate import policies
@@ -69,20 +69,20 @@ def brief(request: Request, server: Instance) -> dict[str, Any]:
     return {"id": server.uuid, "name": server.display_name, "links": links.both(request, f"servers/{server.uuid}")}
 
 
-def created(request: Request, server: Instance, admin_password: str) -> dict[str, Any]:
-    """The answer to POST /servers."""
+def created(request: Request, server: Instance, admin_password: str, groups: Sequence[str] = ()) -> dict[str, Any]:
+    """The answer to POST /servers. `groups`: names of those that its ports will be in, when they are made."""
     return {
         "id": server.uuid,
         "links": links.both(request, f"servers/{server.uuid}"),
         "adminPass": admin_password,
         "OS-DCF:diskConfig": "MANUAL",
-        "security_groups": security_groups(server) or [{"name": "default"}],
+        "security_groups": security_groups(server) or [{"name": name} for name in groups or ["default"]],
     }
 
 
 def security_groups(server: Instance) -> list[dict[str, str]]:
     """The groups that the server's ports are in, each once."""
-    return [{"name": name} for name in dict.fromkeys(group.name for port in server.ports for group in port.security_groups)]
+    return [{"name": name} for name in dict.fromkeys(interfaces.security_groups(server))]
 
 
 def server_groups(server: Instance) -> list[str]:

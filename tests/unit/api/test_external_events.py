@@ -97,11 +97,17 @@ def test_ports_of_a_network_service_are_shown_as_they_are_known(api: Api, server
     assert attached[0]["fixed_ips"][0] == {"ip_address": "192.0.2.7", "subnet_id": "subnet-1"}
 
 
+@pytest.fixture
+def ports_are_neutrons(conf: cfg.ConfigOpts) -> None:
+    """Before the API is built."""
+    conf.set_override("network_backend", "neutron")
+
+
+@pytest.mark.usefixtures("ports_are_neutrons")
 @pytest.mark.parametrize("asked", [[{"port": NOBODY}], [{"uuid": NOBODY, "fixed_ip": "192.0.2.9"}], "auto", "none"])
 def test_what_is_asked_of_networks_is_kept_for_the_conductor(
-    api: Api, conf: cfg.ConfigOpts, hosts: None, flavor: models.Flavor, image: models.Image, asked: Any
+    api: Api, hosts: None, flavor: models.Flavor, image: models.Image, asked: Any
 ) -> None:
-    conf.set_override("network_backend", "neutron")
     body = {"server": {"name": "vm", "imageRef": image.id, "flavorRef": "1", "networks": asked}}
 
     answer = api.request("POST", "/servers", body, user="joe")

@@ -45,6 +45,7 @@ class FakeNeutron:
         self.ports: dict[str, Body] = {}
         self.bindings: dict[str, dict[str, Body]] = {}
         self.rules: list[Body] = []
+        self.groups: list[Body] = []
         self.address_groups: dict[str, list[str]] = {}
         self.asked: list[str] = []
         self.error: Exception | None = None
@@ -63,6 +64,7 @@ class FakeNeutron:
         (r"GET /networks", "_networks"),
         (r"GET /networks/([^/]+)", "_network"),
         (r"GET /rbac-policies", "_list_policies"),
+        (r"GET /security-groups", "_list_groups"),
         (r"GET /security-group-rules", "_list_rules"),
         (r"GET /address-groups/([^/]+)", "_address_group"),
         (r"GET /ports", "_list"),
@@ -84,6 +86,9 @@ class FakeNeutron:
         policy = {"object_type": "network", "object_id": id, "action": "access_as_shared"}
         self.policies += [policy | {"target_tenant": project} for project in shared_with]
 
+    def add_group(self, id: str, name: str, project_id: str = "demo") -> None:
+        self.groups.append({"id": id, "name": name, "description": "", "project_id": project_id})
+
     def add_port(self, **values: Any) -> str:
         return str(self._create({"port": {"network_id": NETWORK, **values}}, {}).json()["port"]["id"])
 
@@ -101,6 +106,11 @@ class FakeNeutron:
 
     def _list_policies(self, body: Body, query: Body) -> Answer:
         return Answer(200, {"rbac_policies": [one for one in self.policies if _asked_for(one, query)]})
+
+    def _list_groups(self, body: Body, query: Body) -> Answer:
+        rules = {group["id"]: [one for one in self.rules if one["security_group_id"] == group["id"]] for group in self.groups}
+        found = [group | {"security_group_rules": rules[group["id"]]} for group in self.groups if _asked_for(group, query)]
+        return Answer(200, {"security_groups": found})
 
     def _list_rules(self, body: Body, query: Body) -> Answer:
         found = [rule for rule in self.rules if rule["security_group_id"] in query["security_group_id"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from nova_blockmigrate import exceptions
 from nova_blockmigrate.network import backend, neutron
 from nova_blockmigrate.network.backend import Owner
 from nova_blockmigrate.network.neutron import Neutron
-from nova_blockmigrate.objects import AddressPair, NetworkPort, SecurityRule, Vif, WantedPort
+from nova_blockmigrate.objects import AddressPair, NetworkPort, SecurityRule, Vif, VifType, WantedPort
 from tests.unit.network.fake_neutron import NETWORK, SERVICE_PROJECT, FakeNeutron
 
 SERVER = "6e783272-31b5-4fdc-8828-2b8892daab39"
@@ -141,6 +142,20 @@ def test_a_port_that_is_bound_nowhere_for_a_moment_is_shown_with_its_last_interf
     assert client.describe(SERVER, [port]) == (port,)
 
 
+@pytest.mark.parametrize(("details", "bridge"), [({"bridge_name": "br-x"}, "br-x"), ({}, "br-int")])
+def test_a_port_on_open_vswitch_is_plugged_there_and_guarded_by_neutron(
+    client: Neutron, service: FakeNeutron, monkeypatch: pytest.MonkeyPatch, details: dict[str, Any], bridge: str
+) -> None:
+    bound = {"vif_type": "ovs", "vif_details": {"port_filter": True, **details}}
+    monkeypatch.setattr(service, "_binding", lambda host, status: FakeNeutron._binding(service, host, status) | bound)
+    wanted = service.add_port(security_groups=["web"], port_security_enabled=True)
+
+    vif = one(client, WantedPort(port_id=wanted)).vif
+
+    assert (vif.vif_type, vif.bridge, vif.port_security) == (VifType.OVS, bridge, False)
+    assert client.bind(vif, "compute2").vif.vif_type is VifType.OVS
+
+
 # --- security groups ------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +218,22 @@ def test_a_host_does_not_guard_what_neutrons_agent_filters(
     )
     wanted = service.add_port(security_groups=["web"], port_security_enabled=True)
     assert not one(client, WantedPort(port_id=wanted)).vif.port_security
+
+
+def test_ports_are_made_in_the_groups_that_were_asked_for_and_known_by_their_names(client: Neutron, service: FakeNeutron) -> None:
+    service.add_group("id-web", "web")
+    owner = dataclasses.replace(OWNER, security_groups=("id-web",))
+    (port,) = client.allocate(owner, [WantedPort(network_id=NETWORK)])
+    assert service.ports[port.vif.port_id]["security_groups"] == ["id-web"]
+    assert port.security_groups == ("web",)
+
+
+def test_a_name_that_two_groups_have_is_refused(client: Neutron, service: FakeNeutron) -> None:
+    for id in ("1", "2"):
+        service.add_group(id, "web")
+    with pytest.raises(exceptions.Conflict, match="Use an ID"):
+        client.find_groups("demo", ["web"])
+    assert client.find_groups("demo", ["2", "2"]) == ["2"]
 
 
 # --- a server's place -----------------------------------------------------------------------------------------------
