@@ -91,6 +91,9 @@ class Kernel:
                 case ("ip", "link", "set", "dev", name, "mtu", mtu):
                     write(self.net / name / "mtu", mtu)
 
+    def device_with(self, address: str) -> str:
+        return "br-there"
+
     def mtu(self, name: str) -> int:
         path = self.net / name / "mtu"
         return int(path.read_text() or 0) if path.exists() else 1500
@@ -184,7 +187,7 @@ class Destination:
         self._kernel, self._libvirt = Kernel(self.root), Libvirt(self.root)
         self._ports = Ports(conf, Network(conf, self.root))
         monkeypatch.setattr(links, "CLASS_NET", str(self._kernel.net))
-        for name in ("change", "details", "bridge_of", "mtu"):
+        for name in ("change", "details", "bridge_of", "device_with", "mtu"):
             monkeypatch.setattr(links, name, getattr(self._kernel, name))
         monkeypatch.setattr(plumbing, "OsVif", lambda host: self._kernel)
         monkeypatch.setattr(plumbing, "Firewall", lambda settings: self._kernel)
