@@ -16,12 +16,10 @@ TIME_LIMIT_S = 600
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Any]:
-    from labkit import keystone, rest, seed
+    from labkit import keystone, seed
 
     with laboratory(keystone=True, glance=True) as lab:
-        token = seed.token_of(lab.layout)
-        projects, _ = rest.ask(lab.layout, keystone.PORT, "GET", "/v3/projects?name=admin", token=token)
-        seed.allow_tests_in(lab.layout, projects["projects"][0]["id"])
+        seed.allow_tests_in(lab.layout, keystone.project_id(lab.layout, seed.token_of(lab.layout), "admin"))
         yield lab
 
 

@@ -1,16 +1,27 @@
-"""The laboratory of tests/lab, with real services of OpenStack beside ours."""
+"""A laboratory with a real Keystone and a real Cinder, once for all tests of this folder."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.lab.conftest import boot, client, lab, pytest_runtest_makereport  # noqa: F401 - fixtures and hook of the laboratory
+from tests.lab.conftest import boot, client, pytest_runtest_makereport, slow  # noqa: F401 - fixtures and hook of the laboratory
+from tests.laboratory import laboratory
 
 
 @pytest.fixture(scope="session")
-def cinder(lab: Any) -> Any:  # noqa: F811
+def lab() -> Iterator[Any]:
+    from labkit import keystone, seed
+
+    with laboratory(keystone=True) as lab:
+        seed.allow_tests_in(lab.layout, keystone.project_id(lab.layout, seed.token_of(lab.layout), "admin"))
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def cinder(lab: Any) -> Any:
     """A real Cinder that our conductor uses (`labkit.cinder`)."""
     from labkit import cinder
 

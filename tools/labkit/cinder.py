@@ -1,4 +1,4 @@
-"""A real Cinder on the laboratory's controller: API, scheduler and volume service from PyPI, without Keystone, on SQLite.
+"""A real Cinder on the laboratory's controller: API, scheduler and volume service from PyPI, on SQLite, behind Keystone.
 
 Its volumes are files (tools/openstack/labstack/cinder_files.py), served by the laboratory's tgtd through Cinder's own target code.
 """
@@ -7,17 +7,14 @@ import configparser
 from pathlib import Path
 from typing import Any
 
-from labkit import machine, openstack_venv, rabbitmq, rest
+from labkit import keystone, machine, openstack_venv, rabbitmq, rest, seed
 from labkit.commands import wait_until
 from labkit.errors import LabError
 from labkit.ini import to_ini
 from labkit.lab import Lab
 
 SERVICES = ("cinder-api", "cinder-scheduler", "cinder-volume")
-PORT = 8776
-PROJECT = "8d3f1c0e5a7b4e2f9c6d1a2b3c4d5e6f"
-TOKEN = f"admin:{PROJECT}"
-_SERVICE_TOKEN = "\n[filter:servicetoken]\npaste.filter_factory = labstack.cinder_service_token:filter_factory\n"
+PORT = keystone.VOLUME_PORT
 
 
 def start(lab: Lab) -> None:
@@ -29,8 +26,7 @@ def start(lab: Lab) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "tgt/targets.conf").write_text(f"include {folder}/targets/*\n")
     lab.run("controller", ["mount", "--bind", str(folder / "tgt"), "/etc/tgt"])
-    pipelines = (venv / "etc/cinder/api-paste.ini").read_text().replace(" noauth apiv3", " servicetoken noauth apiv3")
-    (folder / "api-paste.ini").write_text(pipelines + _SERVICE_TOKEN)
+    keystone.register(lab.layout, seed.token_of(lab.layout), keystone.CINDER)
     path = folder / "cinder.conf"
     path.touch(mode=0o600)
     path.write_text(_configuration(lab, venv, folder))
@@ -46,12 +42,13 @@ def _configuration(lab: Lab, venv: Path, folder: Path) -> str:
     address = lab.layout.controller.management_ip
     if lab.record is None:
         raise LabError("the laboratory is not up")
+    own = keystone.service_options(keystone.CINDER_USER, lab.record.password)
     return to_ini(
         {
             "DEFAULT": {
                 "transport_url": rabbitmq.transport_url(lab.record.password),
-                "auth_strategy": "noauth",
-                "api_paste_config": folder / "api-paste.ini",
+                "auth_strategy": "keystone",
+                "api_paste_config": venv / "etc/cinder/api-paste.ini",
                 "resource_query_filters_file": venv / "etc/cinder/resource_filters.json",
                 "state_path": folder / "state",
                 "osapi_volume_listen": "0.0.0.0",
@@ -70,6 +67,13 @@ def _configuration(lab: Lab, venv: Path, folder: Path) -> str:
                 "target_protocol": "iscsi",
                 "target_ip_address": address,
             },
+            # who has the role "service" may end what a server uses: Cinder asks for a second token (CVE-2023-2088)
+            "keystone_authtoken": {
+                **own,
+                "www_authenticate_uri": own["auth_url"],
+                "service_token_roles_required": "true",
+                "service_token_roles": "service",
+            },
             "database": {"connection": f"sqlite:///{folder}/cinder.sqlite"},
             "oslo_concurrency": {"lock_path": folder / "locks"},
             # root need not ask sudo
@@ -85,22 +89,24 @@ def configure_conductor(lab: Lab) -> None:
     parser = configparser.RawConfigParser(default_section="")
     parser.read(path)
     parser["volume"] = {"backend": "cinder"}
-    # without Keystone only this path tells those without a token what versions there are
-    endpoint = f"http://controller:{PORT}/"
-    parser["cinder"] = {"auth_type": "admin_token", "token": TOKEN, "endpoint": endpoint, "endpoint_override": endpoint}
+    if lab.record is None:
+        raise LabError("the laboratory is not up")
+    own = keystone.service_options(keystone.SERVICE_USER, lab.record.password)
+    parser["cinder"] = {name: str(value) for name, value in own.items()}
     with path.open("w") as file:
         parser.write(file)
     lab.restart("controller", "conductor")
 
 
-def ask(lab: Lab, method: str, path: str, body: Any = None) -> Any:
-    """The JSON that Cinder's API answers with, or None."""
-    return rest.ask(lab.layout, PORT, method, f"/v3{path}", body, TOKEN, version="volume 3.44")[0]
+def ask(lab: Lab, method: str, path: str, body: Any = None, token: str = "") -> Any:
+    """The JSON that Cinder's API answers with, or None; the administrator asks unless it is somebody else's token."""
+    token = token or seed.token_of(lab.layout)
+    return rest.ask(lab.layout, PORT, method, f"/v3{path}", body, token, version="volume 3.44")[0]
 
 
-def create_volume(lab: Lab, name: str) -> str:
-    """An empty volume of 1 GiB; its id."""
-    made: str = ask(lab, "POST", "/volumes", {"volume": {"size": 1, "name": name}})["volume"]["id"]
+def create_volume(lab: Lab, name: str, token: str = "", **values: Any) -> str:
+    """An empty volume of 1 GiB, of the project that the token is for; its id."""
+    made: str = ask(lab, "POST", "/volumes", {"volume": {"size": 1, "name": name, **values}}, token)["volume"]["id"]
     wait_until(lambda: volume(lab, made)["status"] == "available", 60, f"volume {name} is available")
     return made
 

@@ -1,5 +1,6 @@
 """A real Keystone on the controller: SQLite, Fernet tokens, and the users and services of a small cloud."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from labkit.layout import API_PORT, CONTROLLER, Layout
 
 DAEMON = "keystone"
 PORT = 5000
-NETWORK_PORT, IMAGE_PORT, PLACEMENT_PORT = 9696, 9292, 8778
+NETWORK_PORT, IMAGE_PORT, PLACEMENT_PORT, VOLUME_PORT = 9696, 9292, 8778, 8776
 REGION = "laboratory"
-SERVICE_USER, NEUTRON_USER, GLANCE_USER = "nova-blockmigrate", "neutron", "glance"
+SERVICE_USER, NEUTRON_USER, GLANCE_USER, CINDER_USER = "nova-blockmigrate", "neutron", "glance", "cinder"
 NOVA_USER, PLACEMENT_USER = "nova", "placement"
 _TOKEN_LIFE_S = 86400
 # user -> (project, roles); all have the laboratory's password
@@ -21,6 +22,7 @@ USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     SERVICE_USER: ("service", ("admin", "service")),
     NEUTRON_USER: ("service", ("admin", "service")),
     GLANCE_USER: ("service", ("admin", "service")),
+    CINDER_USER: ("service", ("admin", "service")),
     NOVA_USER: ("service", ("admin", "service")),
     PLACEMENT_USER: ("service", ("admin", "service")),
     "manager": ("demo", ("manager",)),
@@ -33,6 +35,7 @@ _SERVICES = (
     ("network", "neutron", f"http://{CONTROLLER}:{NETWORK_PORT}"),
 )
 _GLANCE = ("image", "glance", f"http://{CONTROLLER}:{IMAGE_PORT}")
+CINDER = ("block-storage", "cinder", f"http://{CONTROLLER}:{VOLUME_PORT}/v3")
 _PLACEMENT = ("placement", "placement", f"http://{CONTROLLER}:{PLACEMENT_PORT}")
 _EMBEDDED_IMAGES = ("image", "embedded-images", f"http://{CONTROLLER}:{API_PORT}")
 """The product serves its own images as Glance does."""
@@ -90,17 +93,7 @@ def answers(layout: Layout) -> bool:
 def populate(layout: Layout, password: str, glance: bool = False, placement: bool = False) -> None:
     """Projects, users with their roles, services and their endpoints, each when it is not there yet."""
     token = issue_token(layout, password)
-
-    def ensure(kind: str, **values: Any) -> str:
-        one = kind.removesuffix("s")
-        unique = {key: value for key, value in values.items() if key in ("name", "service_id", "interface")}
-        query = "&".join(f"{key}={value}" for key, value in unique.items())
-        there, _ = rest.ask(layout, PORT, "GET", f"/v3/{kind}?{query}", token=token)
-        if there[kind]:
-            return str(there[kind][0]["id"])
-        made, _ = rest.ask(layout, PORT, "POST", f"/v3/{kind}", {one: values}, token=token)
-        return str(made[one]["id"])
-
+    ensure = functools.partial(_ensure, layout, token)
     for name, (project, roles) in USERS.items():
         project_id = ensure("projects", name=project, domain_id="default")
         user_id = ensure("users", name=name, domain_id="default", password=password)
@@ -108,9 +101,32 @@ def populate(layout: Layout, password: str, glance: bool = False, placement: boo
             path = f"/v3/projects/{project_id}/users/{user_id}/roles/{ensure('roles', name=role)}"
             rest.ask(layout, PORT, "PUT", path, token=token)
     images = _GLANCE if glance else _EMBEDDED_IMAGES
-    for kind, name, url in (*_SERVICES, images, *([_PLACEMENT] if placement else [])):
-        service_id = ensure("services", name=name, type=kind)
-        ensure("endpoints", service_id=service_id, interface="public", region_id=REGION, url=url)
+    for service in (*_SERVICES, images, *([_PLACEMENT] if placement else [])):
+        register(layout, token, service)
+
+
+def register(layout: Layout, token: str, service: tuple[str, str, str]) -> None:
+    """Have a service (type, name, URL) in the catalogue, if it is not there yet."""
+    kind, name, url = service
+    service_id = _ensure(layout, token, "services", name=name, type=kind)
+    _ensure(layout, token, "endpoints", service_id=service_id, interface="public", region_id=REGION, url=url)
+
+
+def project_id(layout: Layout, token: str, name: str) -> str:
+    projects, _ = rest.ask(layout, PORT, "GET", f"/v3/projects?name={name}", token=token)
+    return str(projects["projects"][0]["id"])
+
+
+def _ensure(layout: Layout, token: str, kind: str, **values: Any) -> str:
+    """The id of a thing of Keystone's, made if it is not there yet."""
+    one = kind.removesuffix("s")
+    unique = {key: value for key, value in values.items() if key in ("name", "service_id", "interface")}
+    query = "&".join(f"{key}={value}" for key, value in unique.items())
+    there, _ = rest.ask(layout, PORT, "GET", f"/v3/{kind}?{query}", token=token)
+    if there[kind]:
+        return str(there[kind][0]["id"])
+    made, _ = rest.ask(layout, PORT, "POST", f"/v3/{kind}", {one: values}, token=token)
+    return str(made[one]["id"])
 
 
 def issue_token(layout: Layout, password: str, user: str = "admin", project: str = "admin", system: bool = False) -> str:
