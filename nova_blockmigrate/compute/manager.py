@@ -133,9 +133,9 @@ class ComputeManager:
         output = concurrency.run_native(self._driver.get_console_output, from_primitive(Server, server), max_bytes)
         return output.decode(errors="replace")
 
-    def get_volume_connector(self, context: RequestContext) -> Primitive:
-        """What a volume backend must know of this host, to let it in."""
-        return to_primitive(concurrency.run_native(self._driver.get_volume_connector))  # type: ignore[no-any-return]
+    def get_volume_connector(self, context: RequestContext, detailed: bool = False) -> Primitive:
+        """What a volume backend must know of this host, to let it in; `detailed`: with all that os-brick says of it."""
+        return to_primitive(concurrency.run_native(self._driver.get_volume_connector, detailed))  # type: ignore[no-any-return]
 
     def list_disks(self, context: RequestContext, server: Primitive) -> list[str]:
         """Names of a guest's disks: vda, …"""

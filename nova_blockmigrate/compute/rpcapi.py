@@ -21,6 +21,7 @@ from nova_blockmigrate.objects import MigrationPlan, StepReport, from_primitive,
 VERSION = "1.1"
 ANSWER_TIME_S = 5.0
 """What a host may take to answer a call, beyond the time that the call itself waits."""
+DETAILS_TIME_S = 60.0
 CONNECTIONS_TIME_S = 2.0
 """Connections that come later than this are of little use: the guest waits for them."""
 
@@ -94,10 +95,11 @@ class ComputeAPI:
         answer: str = self._call(context, host, "get_console_output", 30, server=server, max_bytes=max_bytes)
         return answer
 
-    def get_volume_connector(self, context: RequestContext, host: str) -> dict[str, Any]:
-        """A `volume.api.Connector`."""
-        connector: dict[str, Any] = self._call(context, host, "get_volume_connector", 10)
-        return connector
+    def get_volume_connector(self, context: RequestContext, host: str, detailed: bool) -> dict[str, Any]:
+        """A `volume.api.Connector`; `detailed`: with all that os-brick says of the host, which has to be loaded there first."""
+        if not detailed:
+            return dict(self._call(context, host, "get_volume_connector", 10))
+        return dict(self._call(context, host, "get_volume_connector", DETAILS_TIME_S, detailed=True))
 
     def list_disks(self, context: RequestContext, host: str, server: dict[str, Any]) -> list[str]:
         """Names of a guest's disks: vda, …"""

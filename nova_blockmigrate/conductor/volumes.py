@@ -142,7 +142,8 @@ class ServerVolumes:
         """
 
         def call() -> StepReport:
-            return StepReport(StepState.DONE, self.computes.get_volume_connector(context, host))
+            found = self.computes.get_volume_connector(context, host, self.backend.needs_properties)
+            return StepReport(StepState.DONE, found)
 
         asking = hosts.Asking(host, "get_volume_connector", call, self.stopping, self.conf.conductor.host_timeout)
         return from_primitive(Connector, hosts.ask_until_done(asking))

@@ -17,6 +17,21 @@ OPTIONS = {
             help="iSCSI name of this compute host, under which QEMU logs in to targets. Unique for each host. Empty: the name in "
             "/etc/iscsi/initiatorname.iscsi, else iqn.2008-11.org.linux-kvm: and the name of the host.",
         ),
+        cfg.StrOpt(
+            "iscsi_connector",
+            default="qemu",
+            choices=[
+                ("qemu", "QEMU logs in by itself: nothing of the volume is on the host."),
+                ("os-brick", "The kernel's initiator logs in, by os-brick (open-iscsi): the volume is a block device of the host."),
+            ],
+            help="Who reaches iSCSI volumes on this compute host. Other protocols (Fibre Channel, NVMe over fabrics, RBD, NFS, "
+            "files) are always os-brick's. Guests change over when they move.",
+        ),
+        cfg.BoolOpt(
+            "multipath",
+            default=False,
+            help="Have os-brick use all paths to a volume; needs multipathd on this compute host.",
+        ),
         cfg.FloatOpt(
             "watch_interval",
             default=5.0,

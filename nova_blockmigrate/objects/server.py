@@ -33,7 +33,7 @@ class VolumeConnection:
     target_dev: str
     """The guest's name of the disk: vdb, …"""
     protocol: str
-    """How it is reached: "iscsi", or another that os-brick knows."""
+    """How it is reached: "iscsi", or another that os-brick knows ("nfs", "local", …)."""
     data: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     """What the backend says of the way there (it may hold a password: never logged)."""
 

@@ -160,8 +160,11 @@ class ComputeDriver(abc.ABC):
     def resume(self, server: Server) -> None: ...
 
     @abc.abstractmethod
-    def get_volume_connector(self) -> Connector:
-        """What a volume backend must know of this host."""
+    def get_volume_connector(self, detailed: bool) -> Connector:
+        """What a volume backend must know of this host; `detailed`: with all that os-brick says of it.
+
+        :raises StorageError: os-brick could not find out.
+        """
 
     @abc.abstractmethod
     def list_disks(self, server: Server) -> list[str]:

@@ -143,7 +143,7 @@ class FakeDriver(ComputeDriver):
     def resume(self, server: Server) -> None:
         self._change("resume", server, Copy.RUNNING)
 
-    def get_volume_connector(self) -> Connector:
+    def get_volume_connector(self, detailed: bool) -> Connector:
         with self._at("get_volume_connector"):
             return Connector(self.host.name, self.conf.my_ip, f"iqn.2026-11.fake:{self.host.name}")
 

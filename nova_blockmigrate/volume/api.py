@@ -31,7 +31,7 @@ class Connector:
     initiator: str
     """The host's iSCSI name."""
     properties: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """All that os-brick says of the host, when it is installed there."""
+    """All that os-brick says of the host, for backends that need it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Attachment:
 
     id: str
     protocol: str
-    """"iscsi", or another that os-brick knows."""
+    """"iscsi", or another that os-brick knows ("nfs", "local", …)."""
     data: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     """iscsi: target_iqn, target_portal (address:port), target_lun; auth_username and auth_password with CHAP."""
 
@@ -67,6 +67,9 @@ class VolumeBackend(abc.ABC):
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.conf = conf
+
+    needs_properties = False
+    """Hosts are to say of themselves all that os-brick knows (which takes them a process and seconds)."""
 
     @abc.abstractmethod
     def get(self, volume_id: str) -> Volume:

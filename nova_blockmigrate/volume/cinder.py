@@ -30,6 +30,7 @@ class CinderBackend(VolumeBackend):
     """Volumes of a Block Storage service."""
 
     is_blocking = False  # (its sockets are green ones on eventlet)
+    needs_properties = True
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         super().__init__(conf)
@@ -129,14 +130,12 @@ class CinderBackend(VolumeBackend):
 
 
 def _properties(connector: Connector) -> dict[str, Any]:
-    """A host as Cinder's drivers know it: what os-brick says, or the least that iSCSI needs."""
+    """A host as Cinder's drivers know it: what os-brick says of it; of one that does not say so, the least that iSCSI needs."""
     least = {
-        "host": connector.host,
-        "ip": connector.ip,
-        "initiator": connector.initiator,
         "multipath": False,
         "do_local_attach": False,
         "platform": "x86_64",
         "os_type": "linux",
     }
-    return least | connector.properties
+    named = {"host": connector.host, "ip": connector.ip, "initiator": connector.initiator}
+    return least | connector.properties | named

@@ -15,7 +15,7 @@ FOUNDATION = ("objects", "exceptions", "conf", "survey")
 """Imported by all, importing nobody of us but each other."""
 LOCAL = ("virt", "network", "volume", "image")
 """Values in, values out: what belongs to a host and knows nothing of services."""
-PLUMBING = (*FOUNDATION, "breakpoints", "concurrency", "threads", "processes", "context")
+PLUMBING = (*FOUNDATION, "breakpoints", "concurrency", "threads", "processes", "attendant", "context")
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "objects": (),
@@ -26,6 +26,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "concurrency": (),
     "threads": ("concurrency",),
     "processes": ("concurrency",),
+    "attendant": ("concurrency",),
     "context": (),
     "policies": PLUMBING,
     "rpc": PLUMBING,

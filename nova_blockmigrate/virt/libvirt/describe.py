@@ -32,7 +32,10 @@ def describe(host: Host, server: Server, manifests: Manifests) -> GuestDescripti
         xml = migratable_xml(domain)
         state, persistent, autostart = domain.state(), bool(domain.isPersistent()), bool(domain.autostart())
     facts = DomainFacts(xml)
-    chains = in_parallel([functools.partial(_disk, disk, manifests, host.name) for disk in facts.disks])
+    volumes = {volume.volume_id for volume in server.volumes}
+    chains = in_parallel(
+        [functools.partial(_volume if disk.serial in volumes else _disk, disk, manifests, host.name) for disk in facts.disks]
+    )
     return GuestDescription(
         uuid=server.uuid,
         domain_name=server.domain_name,
@@ -64,6 +67,11 @@ def _disk(disk: DomainDisk, manifests: Manifests, host: str) -> GuestDisk:
         if not problem:
             layers = with_hashes(layers, disk.readonly, manifests, host)
     return GuestDisk(disk.target_dev, disk.device, disk.source_type, disk.readonly, layers, problem)
+
+
+def _volume(disk: DomainDisk, manifests: Manifests, host: str) -> GuestDisk:
+    """A volume is never copied, whatever it looks like on this host."""
+    return GuestDisk(disk.target_dev, disk.device, disk.source_type, disk.readonly)
 
 
 def is_regular_file(path: str) -> bool:

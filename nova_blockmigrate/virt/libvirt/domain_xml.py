@@ -42,6 +42,8 @@ class DomainDisk:
     encrypted: bool = False
     names_backing: bool = False
     """The XML itself names the files below it, instead of leaving that to the file's own header."""
+    serial: str = ""
+    """Of a volume its id."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +274,7 @@ def _read_disk(node: Any) -> DomainDisk:
         transient=node.find("transient") is not None,
         encrypted=node.find(".//encryption") is not None,
         names_backing=node.find("backingStore[@type]") is not None,
+        serial=node.findtext("serial", ""),
     )
 
 

@@ -11,7 +11,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nova_blockmigrate.concurrency import native
-from nova_blockmigrate.exceptions import ConfigurationError
+from nova_blockmigrate.exceptions import ConfigurationError, StorageError
 from nova_blockmigrate.image import source as image_source
 from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.image.manifest import Manifests
@@ -48,7 +48,6 @@ from nova_blockmigrate.virt.libvirt import (
     removal,
     resources,
     spawn,
-    volume_access,
     volumes,
 )
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
@@ -59,8 +58,10 @@ from nova_blockmigrate.virt.libvirt.inspect_route import Routes
 from nova_blockmigrate.virt.libvirt.migration import LiveMigration
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
 from nova_blockmigrate.virt.libvirt.unmake import Site
+from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess
 from nova_blockmigrate.volume import connecting
 from nova_blockmigrate.volume.api import Connector
+from nova_blockmigrate.volume.brick import Brick
 
 LOG = log.getLogger(__name__)
 _OVER_LIMIT_S = 10.0
@@ -75,6 +76,8 @@ class LibvirtDriver(ComputeDriver):
     manifests: Manifests
     exchange: Exchange
     plumbing: Plumbing
+    brick: Brick
+    access: VolumeAccess
     capabilities: resources.Capabilities
     domain_settings: domain_xml.DomainSettings
     transfer_settings: TransferSettings
@@ -109,8 +112,11 @@ class LibvirtDriver(ComputeDriver):
         self.exchange = Exchange(host, self.manifests, self.transfer_settings.native_tls, limit_bytes_s)
         self.plumbing = Plumbing(network_settings.read(self.conf, host))
         self.plumbing.start()
+        self.brick = Brick(self.conf, host)
+        self.access = VolumeAccess(self.conf, self.host, self.brick)
 
     def close(self) -> None:
+        self.brick.close()
         self.plumbing.close()
         self.host.close()
 
@@ -133,7 +139,7 @@ class LibvirtDriver(ComputeDriver):
 
     def spawn(self, server: Server, ledger: Ledger) -> None:
         settings, path = self.domain_settings, self.instances_path
-        spawn.spawn(self.host, self.images, self.plumbing, server, settings, path, ledger, self._initiator)
+        spawn.spawn(self.host, self.images, self.plumbing, server, settings, path, ledger, self.access)
 
     def destroy(self, server: Server, ledger: Ledger) -> tuple[str, ...]:
         return removal.delete_server(self._site(server, ledger))
@@ -162,19 +168,24 @@ class LibvirtDriver(ComputeDriver):
         self._reconnect(server)
         self._guest(server).start()
 
-    def get_volume_connector(self) -> Connector:
-        return connecting.connector(self.conf, self.host.name)
+    def get_volume_connector(self, detailed: bool) -> Connector:
+        properties: dict[str, Any] = {}
+        if detailed:
+            try:
+                properties = self.brick.properties()
+            except StorageError as error:  # what iSCSI needs is known without it, and of all else the backend says what it misses
+                LOG.error("Of this host storage learns the least: %s", error.message)
+        return connecting.connector(self.conf, self.host.name, properties)
 
     def list_disks(self, server: Server) -> list[str]:
         return volumes.disk_names(self.host, server)
 
     def attach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
-        volume_access.grant(self.host, connection, ledger)
-        volumes.attach(self.host, server, connection, self._initiator)
+        volumes.attach(self.host, server, connection, self.access.grant(connection, ledger))
 
     def detach_volume(self, server: Server, connection: VolumeConnection, ledger: Ledger) -> None:
         volumes.detach(self.host, server, connection)
-        volume_access.revoke(self.host, connection, ledger)
+        self.access.revoke(connection, ledger)
 
     def get_info(self, server: Server) -> PowerState:
         return self._guest(server).power_state()
@@ -210,7 +221,9 @@ class LibvirtDriver(ComputeDriver):
         return describe(self.host, server, self.manifests)
 
     def check_can_live_migrate_destination(self, server: Server, guest: GuestDescription) -> Reception:
-        return reception.survey(self.host, self.capabilities, self.manifests, self.plumbing, server, guest, self.instances_path)
+        return reception.survey(
+            self.host, self.capabilities, self.manifests, self.plumbing, server, guest, self.instances_path, self._is_connected_here
+        )
 
     def survey_host(self) -> HostSurvey:
         address = self.conf.libvirt.live_migration_inbound_addr or ""
@@ -232,9 +245,7 @@ class LibvirtDriver(ComputeDriver):
         address = self.conf.libvirt.live_migration_inbound_addr or ""
         files = Bringing(self.host.name, self.images, self.manifests, ledger, fetch_base)
         preparation = prepare.Preparation(self.host.name, self.instances_path, files, self.plumbing, ledger)
-        for connection in plan.server.volumes_at(self.host.name):
-            volume_access.grant(self.host, connection, ledger)
-        return preparation.make(plan, guest, address, self._initiator)
+        return preparation.make(plan, guest, address, self.access)
 
     def live_migration(
         self, plan: MigrationPlan, guest: GuestDescription, prepared: PreparedDestination, control: TransferControl
@@ -298,13 +309,14 @@ class LibvirtDriver(ComputeDriver):
     def _reconnect(self, server: Server) -> None:
         """Before the guest starts: what it was connected by may have gone with a boot of the host."""
         self.plumbing.plug(server.vifs, NoLedger())
+        volumes.reconnect(self.host, server, self.access.connect)
 
     def _site(self, server: Server, ledger: Ledger) -> Site:
-        return Site(self.host, self.plumbing, server, ledger)
+        return Site(self.host, self.plumbing, server, ledger, self.access)
 
-    @property
-    def _initiator(self) -> str:
-        return connecting.initiator_name(self.conf, self.host.name)
+    def _is_connected_here(self, protocol: str) -> bool:
+        """Whether such volumes are devices or files of this host, by os-brick."""
+        return not connecting.is_opened_by_qemu(self.conf, protocol)
 
     def _guest(self, server: Server) -> Guest:
         return Guest(self.host, server.uuid, server.domain_name)

@@ -19,6 +19,7 @@ from lxml import etree
 from nova_blockmigrate.objects import Server
 from nova_blockmigrate.survey import GuestSurvey
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.volumes import without_volumes
 
 _BLOCK_JOBS = {
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: "block pull",
@@ -56,14 +57,15 @@ def survey(host: Host, server: Server) -> GuestSurvey:
     domain = host.domain(server.uuid, server.domain_name)
     with host.errors("look the guest over", server.domain_name):
         tree = etree.fromstring(domain.XMLDesc(0).encode())
+        local = without_volumes(tree, server)
         return GuestSurvey(
             snapshots=tuple(snapshot.getName() for snapshot in domain.listAllSnapshots()),
             jobs=(*_block_jobs(domain, tree), *_domain_job(domain)),
-            immovable=immovable(tree),
+            immovable=immovable(local),
             blockers=_blockers(domain),
-            inodes=_inodes(tree),
-            base_formats=base_formats(tree),
-            expands_zeroes=expands_zeroes(tree),
+            inodes=_inodes(local),
+            base_formats=base_formats(local),
+            expands_zeroes=expands_zeroes(local),
         )
 
 

@@ -34,6 +34,7 @@ from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.placing import Place
 from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site, directories_change, unmake
+from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess
 
 # --- making ---------------------------------------------------------------------------------------------------------
 
@@ -46,8 +47,10 @@ class Preparation:
         self._files, self._plumbing, self._ledger = files, plumbing, ledger
         self._listed = set(ledger.artefacts())
 
-    def make(self, plan: MigrationPlan, guest: GuestDescription, transfer_address: str, initiator: str) -> PreparedDestination:
-        """Networks, directories, base images, overlays; the way to volumes, for the host's `initiator`.
+    def make(
+        self, plan: MigrationPlan, guest: GuestDescription, transfer_address: str, access: VolumeAccess
+    ) -> PreparedDestination:
+        """Networks, directories, base images, overlays; volumes, and the way to them.
 
         :raises StorageError, HypervisorError: something could not be made; what was made is in the ledger.
         """
@@ -63,7 +66,7 @@ class Preparation:
             raise StorageError(host=self._host, action="make the guest's files", reason=str(error)) from error
         xml = interfaces.with_bridges(guest.xml, plan.server.vifs)
         if connections := plan.server.volumes_at(self._host):
-            xml = volumes.with_volumes(xml, connections, initiator)
+            xml = volumes.with_volumes(xml, [(each, access.grant(each, self._ledger)) for each in connections])
         return PreparedDestination(
             libvirt_host=plan.destination_host,
             transfer_address=transfer_address,

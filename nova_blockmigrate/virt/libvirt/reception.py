@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
@@ -20,7 +21,8 @@ from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.inspect_route import why_unreachable
 from nova_blockmigrate.virt.libvirt.resources import Capabilities, why_cpu_unfit
-from nova_blockmigrate.volume import connecting
+from nova_blockmigrate.virt.libvirt.volumes import without_volumes
+from nova_blockmigrate.volume import brick, connecting
 
 
 def survey(
@@ -31,9 +33,11 @@ def survey(
     server: Server,
     guest: GuestDescription,
     instances_path: str,
+    connected: Callable[[str], bool],
 ) -> Reception:
-    facts = DomainFacts(guest.xml)
-    tree = etree.fromstring(guest.xml.encode())
+    """`connected`: whether volumes of a protocol are connected by os-brick here."""
+    tree = without_volumes(etree.fromstring(guest.xml.encode()), server)
+    facts = DomainFacts(etree.tostring(tree, encoding="unicode"))
     names, macs = _taken(host, server, tree)
     machine_problem = _machine_problem(host, capabilities, facts, tree)
     cpu_problem = ""
@@ -48,8 +52,8 @@ def survey(
         cpu_problem=cpu_problem,
         machine_problem=machine_problem,
         firmware_missing=tuple(path for path in _firmware(tree) if not os.access(path, os.R_OK)),
-        secrets_missing=tuple(secret for secret in _secrets(server, tree) if not _has_secret(host, secret)),
-        volumes_unreachable=_unreachable(server),
+        secrets_missing=tuple(secret for secret in _secrets(tree) if not _has_secret(host, secret)),
+        volumes_unreachable=_unreachable(server, connected),
         libvirt_networks_missing=tuple(name for name in facts.libvirt_networks if not _has_network(host, name)),
         devices_missing=tuple(path for path in facts.host_devices if not os.path.exists(path)),
         missing_base_bytes=missing_bytes,
@@ -65,10 +69,13 @@ def _missing_networks(plumbing: Plumbing, server: Server, facts: DomainFacts) ->
     return (*plumbing.why_not(server.vifs), *(f"bridge {name} does not exist on this host: create it" for name in foreign))
 
 
-def _unreachable(server: Server) -> tuple[str, ...]:
+def _unreachable(server: Server, connected: Callable[[str], bool]) -> tuple[str, ...]:
+    """What volumes are behind that this host does not get to, or cannot connect."""
+    missing = [brick.why_not(protocol) for protocol in sorted({each.protocol for each in server.volumes}) if connected(protocol)]
     portals = dict.fromkeys(filter(None, map(connecting.portal, server.volumes)))
     tried = in_parallel([functools.partial(why_unreachable, *portal) for portal in portals])
-    return tuple(f"{address} port {port}: {why}" for (address, port), why in zip(portals, tried, strict=True) if why)
+    unreached = [f"{address} port {port}: {why}" for (address, port), why in zip(portals, tried, strict=True) if why]
+    return (*filter(None, missing), *unreached)
 
 
 def _taken(host: Host, server: Server, tree: Any) -> tuple[list[str], list[str]]:
@@ -134,14 +141,9 @@ def _firmware(tree: Any) -> list[str]:
     return list(dict.fromkeys(str(node) for node in nodes))
 
 
-def _secrets(server: Server, tree: Any) -> list[str]:
+def _secrets(tree: Any) -> list[str]:
     """UUIDs of libvirt secrets of vTPMs and disks: libvirt does not bring them along. (Those of volumes are made beforehand.)"""
-    ours = {volume.volume_id for volume in server.volumes}
-    disks = [disk for disk in tree.iterfind("devices/disk") if disk.findtext("serial") not in ours]
-    nodes = [
-        *tree.xpath("devices/tpm/backend/encryption/@secret"),
-        *(uuid for disk in disks for uuid in disk.xpath(".//secret/@uuid")),
-    ]
+    nodes = [*tree.xpath("devices/tpm/backend/encryption/@secret"), *tree.xpath("devices/disk//secret/@uuid")]
     return list(dict.fromkeys(str(node) for node in nodes))
 
 

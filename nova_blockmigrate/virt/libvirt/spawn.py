@@ -9,10 +9,11 @@ from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import DiskLayer, Server
 from nova_blockmigrate.virt.driver import Ledger
-from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal, volume_access, volumes
+from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal, volumes
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.unmake import BASE, DIRECTORY, DOMAIN, FILE, Site, scratch_beside
+from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess
 
 
 def spawn(
@@ -23,9 +24,9 @@ def spawn(
     settings: domain_xml.DomainSettings,
     instances_path: str,
     ledger: Ledger,
-    initiator: str,
+    access: VolumeAccess,
 ) -> None:
-    """Make and start a server; its volume, if it boots from one, is reached under the iSCSI name `initiator`. One that libvirt
+    """Make and start a server; `access` finds the way to its volume, if it boots from one. One that libvirt
     knows was made before (a crash came between): it is only started."""
     guest = Guest(host, server.uuid, server.domain_name)
     if guest.find() is not None:
@@ -39,12 +40,11 @@ def spawn(
             _make_disk(host, images, server, instances_path, ledger)
         else:
             _make_directory(server, instances_path, ledger)
-            volume_access.grant(host, root, ledger)
-        root_disk = volumes.disk_xml(root, initiator) if root else ""
+        root_disk = volumes.disk_xml(root, access.grant(root, ledger)) if root else ""
         with ledger.entry(FILE, domain_xml.console_log(instances_path, server.uuid)), ledger.entry(DOMAIN, server.uuid):
             guest.define_and_start(domain_xml.build(server, settings, instances_path, root_disk))
     except BaseException:  # the border of the method: nothing stays behind, whatever failed
-        removal.delete_server(Site(host, plumbing, server, ledger))
+        removal.delete_server(Site(host, plumbing, server, ledger, access))
         raise
 
 

@@ -19,6 +19,7 @@ from nova_blockmigrate.objects import Artefact, Server
 from nova_blockmigrate.virt.driver import Ledger
 from nova_blockmigrate.virt.libvirt import in_use, volume_access
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess
 
 DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
 BASE = "base"
@@ -39,6 +40,8 @@ class Site:
     plumbing: Plumbing
     server: Server
     ledger: Ledger
+    access: VolumeAccess | None = None
+    """Where there are volumes."""
 
 
 Remover = Callable[[Site, str], str]
@@ -145,9 +148,15 @@ def _remove_vif(site: Site, name: str) -> str:
     return ""
 
 
-def _remove_secret(site: Site, name: str) -> str:
-    volume_access.remove_secret(site.host, name)
-    return ""
+def _remove_access(kind: str) -> Remover:
+    """For what guests had of volumes."""
+
+    def remove(site: Site, name: str) -> str:
+        assert site.access is not None  # noqa: S101 - who lists it gives it
+        site.access.remove(Artefact(kind, name), site.ledger)
+        return ""
+
+    return remove
 
 
 REMOVERS: dict[str, Remover] = {
@@ -156,7 +165,7 @@ REMOVERS: dict[str, Remover] = {
     BASE: _remove_base,
     SCRATCH: _remove_scratch,
     ADOPTED: _remove_adopted,
-    volume_access.SECRET: _remove_secret,
+    **{kind: _remove_access(kind) for kind in (volume_access.SECRET, volume_access.BRICK, volume_access.MOUNT)},
     VIF: _remove_vif,
 }
 """How artefacts of each kind are unmade. The domain, which has none, goes before all of them."""

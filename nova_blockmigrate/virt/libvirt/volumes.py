@@ -1,4 +1,4 @@
-"""Volumes as disks of a domain: QEMU itself is the iSCSI initiator, so nothing of them is on the host.
+"""Volumes as disks of a domain: network disks that QEMU itself opens, and devices or files that os-brick has connected.
 
 A disk is known by its serial number, which is the volume's id: names such as vdb may change hands, serial numbers do not.
 """
@@ -6,7 +6,8 @@ A disk is known by its serial number, which is the volume's id: names such as vd
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import copy
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import libvirt
@@ -18,6 +19,7 @@ from nova_blockmigrate.exceptions import HypervisorError, StorageError
 from nova_blockmigrate.objects import Server, VolumeConnection
 from nova_blockmigrate.virt.libvirt import volume_access
 from nova_blockmigrate.virt.libvirt.host import Host
+from nova_blockmigrate.virt.libvirt.volume_access import Way
 from nova_blockmigrate.volume import connecting
 
 REMOVAL_LIMIT_S = 30.0
@@ -29,7 +31,7 @@ ASK_AGAIN_S = 5.0
 # --- XML (pure) -------------------------------------------------------------------------------------------------------
 
 
-def disk_xml(connection: VolumeConnection, initiator: str) -> str:
+def disk_xml(connection: VolumeConnection, way: Way) -> str:
     """The disk that a volume is in a guest.
 
     :raises StorageError: QEMU cannot reach such a volume by itself, or could not read what it holds.
@@ -41,18 +43,24 @@ def disk_xml(connection: VolumeConnection, initiator: str) -> str:
             reason="it is encrypted, and the guest would get it as it lies there, without its key",
         )
     disk = E.disk(
-        E.driver(name="qemu", type="raw", cache="none", discard="unmap"),
-        _source(connection, initiator),
+        E.driver(name="qemu", type=way.format, cache="none", discard="unmap"),
+        _source(connection, way),
         E.target(dev=connection.target_dev, bus="virtio"),
         E.serial(connection.volume_id),
         *([E.readonly()] if connection.data.get("access_mode") == "ro" else []),
-        type="network",
+        type=_disk_type(way),
         device="disk",
     )
     return str(etree.tostring(disk, encoding="unicode"))
 
 
-def _source(connection: VolumeConnection, initiator: str) -> Any:
+def _disk_type(way: Way) -> str:
+    return "network" if not way.path else "block" if way.is_block else "file"
+
+
+def _source(connection: VolumeConnection, way: Way) -> Any:
+    if way.path:
+        return E.source(**{"dev" if way.is_block else "file": way.path})
     where = connecting.portal(connection)
     if connection.protocol != "iscsi" or where is None:
         raise StorageError(
@@ -65,20 +73,20 @@ def _source(connection: VolumeConnection, initiator: str) -> Any:
     user = connection.data.get("auth_username", "")
     return E.source(
         E.host(name=address, port=str(port)),
-        E.initiator(E.iqn(name=initiator)),
+        E.initiator(E.iqn(name=way.initiator)),
         *([E.auth(E.secret(type="iscsi", uuid=secret), username=user)] if secret else []),
         protocol="iscsi",
         name=f"{connection.data['target_iqn']}/{connection.data.get('target_lun', 1)}",
     )
 
 
-def with_volumes(xml: str, connections: Iterable[VolumeConnection], initiator: str) -> str:
+def with_volumes(xml: str, ways: Iterable[tuple[VolumeConnection, Way]]) -> str:
     """A domain's XML with its volumes as another host reaches them; all else stays, so the guest sees the same disks.
 
     :raises StorageError: the domain lacks one of them, or QEMU cannot reach it by itself.
     """
     tree: Any = etree.fromstring(xml.encode())
-    for connection in connections:
+    for connection, way in ways:
         disk = _find(tree, connection.volume_id)
         if disk is None:
             raise StorageError(
@@ -86,8 +94,23 @@ def with_volumes(xml: str, connections: Iterable[VolumeConnection], initiator: s
                 action=f"prepare volume {connection.volume_id}",
                 reason="the guest has no disk of that serial number",
             )
-        disk.replace(disk.find("source"), _source(connection, initiator))
+        disk.set("type", _disk_type(way))
+        for driver in disk.findall("driver"):
+            driver.set("type", way.format)
+        disk.replace(disk.find("source"), _source(connection, way))
+        for backing in disk.findall("backingStore"):  # (libvirt's account of the chain, as the other host had it)
+            disk.remove(backing)
     return str(etree.tostring(tree, encoding="unicode"))
+
+
+def without_volumes(tree: Any, server: Server) -> Any:
+    """A domain's XML without a server's volumes, for looking at what the host itself has of it."""
+    rest = copy.deepcopy(tree)
+    for volume in server.volumes:
+        disk = _find(rest, volume.volume_id)
+        if disk is not None:
+            disk.getparent().remove(disk)
+    return rest
 
 
 def _find(tree: Any, volume_id: str) -> Any | None:
@@ -106,7 +129,7 @@ def disk_names(host: Host, server: Server) -> list[str]:
     return sorted({str(name) for tree in trees for name in tree.xpath("devices/disk/target/@dev")})
 
 
-def attach(host: Host, server: Server, connection: VolumeConnection, initiator: str) -> None:
+def attach(host: Host, server: Server, connection: VolumeConnection, way: Way) -> None:
     """Give a guest the disk, now if it runs and for its next start; where it has it already nothing is done.
 
     :raises HypervisorError: libvirt or QEMU refuses, as when the target does not let this host in.
@@ -116,7 +139,27 @@ def attach(host: Host, server: Server, connection: VolumeConnection, initiator: 
     with host.errors(action, server.domain_name):
         flags = sum(flag for flag, tree in _definitions(domain) if _find(tree, connection.volume_id) is None)
         if flags:
-            domain.attachDeviceFlags(disk_xml(connection, initiator), flags)
+            domain.attachDeviceFlags(disk_xml(connection, way), flags)
+
+
+def reconnect(host: Host, server: Server, connect: Callable[[VolumeConnection], Way]) -> None:
+    """Before a guest starts: devices and files that are its volumes may have gone, or got other names, with a boot of the host."""
+    domain = host.find_domain(server.uuid)
+    if domain is None or not server.volumes_at(host.name):
+        return
+    with host.errors("point it to its volumes", server.domain_name):
+        xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    ways = [(each, connect(each)) for each in server.volumes_at(host.name) if path_of(xml, each)]
+    if any(path_of(xml, each) != way.path for each, way in ways):
+        with host.errors("point it to its volumes", server.domain_name):
+            host.connection().defineXML(with_volumes(xml, ways))
+
+
+def path_of(xml: str, connection: VolumeConnection) -> str:
+    """The device or file that a volume is for a guest; empty when QEMU itself opens it, or the guest does not have it."""
+    disk = _find(etree.fromstring(xml.encode()), connection.volume_id)
+    source = None if disk is None else disk.find("source")
+    return "" if source is None else str(source.get("dev") or source.get("file") or "")
 
 
 def detach(host: Host, server: Server, connection: VolumeConnection) -> None:

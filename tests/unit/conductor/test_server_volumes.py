@@ -37,7 +37,7 @@ class FakeComputes:
         self.failing: dict[str, str] = {}
         self.silent: set[str] = set()
 
-    def get_volume_connector(self, context: Any, host: str) -> dict[str, Any]:
+    def get_volume_connector(self, context: Any, host: str, detailed: bool) -> dict[str, Any]:
         self._hear(host)
         return {"host": host, "ip": "192.0.2.1", "initiator": f"iqn.x:{host}", "properties": {}}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nova_blockmigrate import attendant
 from nova_blockmigrate.exceptions import NetworkError
 from nova_blockmigrate.network import links, openvswitch, osvif, osvif_helper, osvif_plugin
 from nova_blockmigrate.network.osvif import OsVif
@@ -22,8 +23,8 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A process that answers with the plugin's name, or what the test writes instead."""
     script = tmp_path / "helper.py"
     script.write_text(ECHO)
-    popen = osvif.subprocess.Popen
-    monkeypatch.setattr(osvif.subprocess, "Popen", lambda argv, **options: popen([argv[0], str(script)], **options))
+    popen = attendant.subprocess.Popen
+    monkeypatch.setattr(attendant.subprocess, "Popen", lambda argv, **options: popen([argv[0], str(script)], **options))
     return script
 
 

@@ -5,27 +5,41 @@ A real file system, qemu-img and ledger (`mortality`); networks, secrets and por
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import pathlib
 import shutil
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
+from nova_blockmigrate import conf as configuration
 from nova_blockmigrate.compute.ledger import HostRecord, Records
 from nova_blockmigrate.image.cache import BaseImages, completing
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.source import LocalDirectory
-from nova_blockmigrate.objects import DiskLayer, GuestDescription, GuestDisk, MigrationPlan, PowerState, Server
-from nova_blockmigrate.virt.libvirt import in_use
+from nova_blockmigrate.objects import (
+    DiskLayer,
+    GuestDescription,
+    GuestDisk,
+    MigrationPlan,
+    PowerState,
+    Server,
+    VolumeConnection,
+)
+from nova_blockmigrate.virt.libvirt import in_use, volumes
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.prepare import Preparation
 from nova_blockmigrate.virt.libvirt.unmake import Site, unmake
+from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess, Way
 from tests.unit.virt.mortality import Mortal, every_death
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
-SERVER = Server("6e783272-31b5-4fdc-8828-2b8892daab39", "by-hand", "by-hand", 256, 1, 1, None)
+VOLUME = VolumeConnection("0d4b1a80-1111-4fdc-8828-2b8892daab39", "a1", "here", "vdd", "nfs", {"export": "s:/x", "name": "v"})
+SERVER = Server("6e783272-31b5-4fdc-8828-2b8892daab39", "by-hand", "by-hand", 256, 1, 1, None, volumes=(VOLUME,))
 PLAN = MigrationPlan(1, "0b0a9b3e-5f0f-4a8e-8f0b-3d8f0e5a7c11", SERVER, "compute1", "compute2", True)
 KIB = 1024
 
@@ -38,6 +52,28 @@ class NoPlumbing:
     def note(self, vifs: Any, ledger: Any) -> None: ...
 
 
+class FileBrick:
+    """os-brick, whose mounts are directories and whose volumes are files, so that what it left can be seen."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self._mount = root / "mounted"
+
+    def connect(self, connection: VolumeConnection) -> str:
+        path = self._mount / connection.data["name"]
+        if not self._mount.exists():
+            os.mkdir(self._mount)
+        os.close(os.open(path, os.O_CREAT))
+        return str(path)
+
+    def disconnect(self, protocol: str, data: dict[str, Any]) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._mount / data["name"])
+
+    def unmount(self, protocol: str, export: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(self._mount)
+
+
 class Place:
     """The destination's file system below one folder, and what the source would send."""
 
@@ -47,6 +83,10 @@ class Place:
         self.manifests = Manifests(str(tmp_path / "manifests"))
         self.contents = {str(self.root / "deep" / name): name.encode() * 100 for name in ("base", "mid", "cd.iso", "vars.fd")}
         self.guest = self._describe()
+        conf = cfg.ConfigOpts()
+        configuration.register(conf)
+        conf([], default_config_files=[])
+        self.access = VolumeAccess(conf, Host("test:///default", "here"), FileBrick(self.root))  # type: ignore[arg-type]
 
     def reset(self) -> None:
         for folder in (self.root, self.ledger_folder):
@@ -62,7 +102,7 @@ class Place:
         ledger = self.records().open(PLAN, "destination")
         images = BaseImages(str(self.root), LocalDirectory("/nowhere", self.manifests, "here"), self.manifests, True, "here")
         files = Bringing("here", images, self.manifests, ledger, self._fetch)
-        Preparation("here", str(self.root / "instances"), files, NoPlumbing(), ledger).make(PLAN, self.guest, "", "")  # type: ignore[arg-type]
+        Preparation("here", str(self.root / "instances"), files, NoPlumbing(), ledger).make(PLAN, self.guest, "", self.access)  # type: ignore[arg-type]
 
     def release(self) -> None:
         records = self.records()
@@ -79,7 +119,7 @@ class Place:
         records.close_server(SERVER.uuid)
 
     def _unmake(self, ledger: HostRecord) -> None:
-        unmake(Site(Host("test:///default", "here"), NoPlumbing(), SERVER, ledger))  # type: ignore[arg-type]
+        unmake(Site(Host("test:///default", "here"), NoPlumbing(), SERVER, ledger, self.access))  # type: ignore[arg-type]
 
     def snapshot(self) -> dict[str, bytes | None]:
         """Every file with its bytes, every directory."""
@@ -106,7 +146,8 @@ class Place:
             GuestDisk("hda", "cdrom", "file", readonly=True, layers=(medium,)),
         )
         serial = f"<serial type='file'><source path='{self.root}/logs/serial.log'/></serial>"
-        xml = f"<domain type='qemu'><devices>{serial}</devices></domain>"
+        volume = volumes.disk_xml(VOLUME, Way(path="/as/the/source/has/it"))
+        xml = f"<domain type='qemu'><devices>{serial}{volume}</devices></domain>"
         return GuestDescription(
             SERVER.uuid, SERVER.domain_name, PowerState.RUNNING, 256, 1, disks, persistent=True, xml=xml, nvram=nvram
         )
@@ -131,6 +172,7 @@ def test_a_preparation_that_died_anywhere_ends_the_same_when_it_is_done_again(pl
     place.reset()
     place.prepare()
     expected, listed = place.snapshot(), place.listed()
+    assert "mounted/v" in expected
     assert expected["deep/cd.iso"] == place.contents[str(place.root / "deep" / "cd.iso")]
 
     for where in every_death(mortal, place.reset, lambda: None, place.prepare):

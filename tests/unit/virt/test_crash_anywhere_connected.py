@@ -38,10 +38,10 @@ from nova_blockmigrate.objects import (
     Vif,
     VolumeConnection,
 )
-from nova_blockmigrate.virt.libvirt import volume_access
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.prepare import Preparation
 from nova_blockmigrate.virt.libvirt.unmake import Site, unmake
+from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess
 from tests.unit.virt.mortality import Mortal, every_death
 
 HERE = "compute2"
@@ -185,6 +185,7 @@ class Destination:
         self._tmp_path = tmp_path
         self.root, self.ledger = tmp_path / "host", tmp_path / "ledger"
         self._kernel, self._libvirt = Kernel(self.root), Libvirt(self.root)
+        self._access = VolumeAccess(conf, self._libvirt, None)  # type: ignore[arg-type]
         self._ports = Ports(conf, Network(conf, self.root))
         monkeypatch.setattr(links, "CLASS_NET", str(self._kernel.net))
         for name in ("change", "details", "bridge_of", "device_with", "mtu"):
@@ -205,15 +206,13 @@ class Destination:
         """In the order of `compute.migration`."""
         record = Records(self.ledger).open(PLAN, "destination")
         plan = self._ports.prepare(PLAN, record).in_plan(PLAN)
-        for connection in plan.server.volumes_at(HERE):
-            volume_access.grant(self._libvirt, connection, record)  # type: ignore[arg-type]
         manifests = Manifests(str(self._tmp_path / "manifests"))
         images = BaseImages(str(self._tmp_path), LocalDirectory("/nowhere", manifests, HERE), manifests, True, HERE)
         files = Bringing(HERE, images, manifests, record, lambda *_: 0)
         disk = "<disk type='network'><source/><target dev='vdb'/><serial>volume</serial></disk>"
         xml = f"<domain><devices>{disk}</devices></domain>"
         guest = GuestDescription(SERVER.uuid, SERVER.domain_name, PowerState.RUNNING, 256, 1, (), persistent=True, xml=xml)
-        Preparation(HERE, str(self._tmp_path / "instances"), files, self._plumbing(), record).make(plan, guest, "", "iqn")
+        Preparation(HERE, str(self._tmp_path / "instances"), files, self._plumbing(), record).make(plan, guest, "", self._access)
 
     def release(self) -> None:
         records = Records(self.ledger)
@@ -259,7 +258,7 @@ class Destination:
         return plumbing.Plumbing(settings)
 
     def _unmake(self, ledger: HostRecord | BelongingsOnly) -> None:
-        unmake(Site(self._libvirt, self._plumbing(), SERVER, ledger))  # type: ignore[arg-type]
+        unmake(Site(self._libvirt, self._plumbing(), SERVER, ledger, self._access))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from collections.abc import Callable
 from typing import Any
@@ -103,6 +104,15 @@ def test_an_attachment_is_made_for_the_server_and_the_host(made: tuple[CinderBac
     ((path, wanted, microversion),) = storage.posted
     assert (path, microversion, wanted["volume_uuid"], wanted["instance_uuid"]) == ("/attachments", "3.44", VOLUME, SERVER)
     assert (wanted["connector"]["host"], wanted["connector"]["initiator"]) == ("compute1", "iqn.x:compute1")
+
+
+def test_cinder_is_told_all_that_os_brick_knows_of_the_host(made: tuple[CinderBackend, Storage]) -> None:
+    backend, storage = made
+    assert backend.needs_properties
+    here = dataclasses.replace(HERE, properties={"nqn": "nqn.x", "multipath": True, "initiator": "iqn.of-the-kernel"})
+    backend.create_attachment(VOLUME, SERVER, here, ())
+    sent = storage.posted[0][1]["connector"]
+    assert (sent["nqn"], sent["multipath"], sent["initiator"]) == ("nqn.x", True, HERE.initiator)
 
 
 def test_what_a_crash_left_is_deleted_before_another_is_made(made: tuple[CinderBackend, Storage]) -> None:

@@ -29,6 +29,22 @@ def test_the_initiators_name_is_the_options_else_the_files_else_the_hosts(conf: 
     assert connecting.initiator_name(conf, "compute1", file) == "iqn.mine"
 
 
+def test_whoever_logs_in_says_under_which_name_the_host_comes(conf: cfg.ConfigOpts) -> None:
+    said = {"initiator": "iqn.kernel", "nqn": "nqn.x"}
+    conf.set_override("initiator_name", "iqn.mine", group="volume")
+    assert connecting.connector(conf, "compute1", said).initiator == "iqn.mine"
+    conf.set_override("iscsi_connector", "os-brick", group="volume")
+    assert connecting.connector(conf, "compute1", said).initiator == "iqn.kernel"
+    assert connecting.connector(conf, "compute1", {}).initiator == "iqn.mine"
+    assert connecting.connector(conf, "compute1", said).properties == said
+
+
+def test_only_iscsi_is_qemus_and_only_when_it_shall_be(conf: cfg.ConfigOpts) -> None:
+    assert [connecting.is_opened_by_qemu(conf, protocol) for protocol in ("iscsi", "nfs", "local", "")] == [True] + 3 * [False]
+    conf.set_override("iscsi_connector", "os-brick", group="volume")
+    assert not connecting.is_opened_by_qemu(conf, "iscsi")
+
+
 @pytest.mark.parametrize(
     "portal, expected",
     [("10.0.0.1:3260", ("10.0.0.1", 3260)), ("[2001:db8::1]:3261", ("2001:db8::1", 3261)), ("", None), (None, None)],
