@@ -7,13 +7,19 @@ from typing import Any
 
 import pytest
 
-from labkit import foreign, scenario
+from labkit import fabric, foreign, scenario
+from labkit import guest as guests
 from labkit.commands import wait_until
 from labkit.foreign import HOME, Disk, Foreign, shell
+from tests.lab.copying import PAYLOAD_MIB, slow_down, speed_up
 
 HOSTS = ("compute1", "compute2")
 LEDGERS = "/var/lib/nova-blockmigrate/ledger"
 OVERLAY = f"{HOME}/own.qcow2"
+INTERFACES = {
+    "libvirt network": "<interface type='network'>{mac}<source network='lan'/>{model}</interface>",
+    "macvtap": "<interface type='direct'>{mac}<source dev='br100' mode='bridge'/>{model}</interface>",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +111,69 @@ def test_a_guest_becomes_a_server_moves_and_is_released(lab: Any, client: Any, g
     left = foreign.files(lab, "compute2", HOME)
     assert OVERLAY not in left and {f"{HOME}/base.qcow2", f"{HOME}/cd.iso"} <= set(left)
     assert ledger_of(lab, "compute2", guest.uuid) == ""
+
+
+@pytest.fixture
+def lan(lab: Any) -> Iterator[None]:
+    """A libvirt network that is a bridge of the hosts. And no two hosts number their devices alike: they share one /dev here, where
+    macvtap devices (tap7) are named by that number."""
+    network = "<network><name>lan</name><forward mode='bridge'/><bridge name='br100'/></network>"
+    for host in HOSTS:
+        shell(lab, host, "cat > /run/lan.xml; virsh net-define /run/lan.xml; virsh net-start lan", input=network)
+    shell(lab, "compute2", "for each in $(seq 40); do ip link add shift type bridge; ip link del shift; done")
+    yield
+    for host in HOSTS:
+        shell(lab, host, "virsh net-destroy lan; virsh net-undefine lan")
+
+
+def macvtaps(lab: Any, host: str) -> str:
+    return str(lab.run(host, ["ip", "-brief", "link", "show", "type", "macvtap"]).stdout)
+
+
+def copying(client: Any, server_id: str) -> bool:
+    seen = client.running_migrations(server_id)
+    return bool(seen and seen[0]["status"] == "running" and seen[0]["disk_processed_bytes"])
+
+
+@pytest.mark.usefixtures("lan")
+@pytest.mark.parametrize("kind", INTERFACES)
+def test_a_guest_moves_whatever_it_is_connected_by_and_a_roll_back_harms_nothing(lab: Any, client: Any, kind: str) -> None:
+    make = f"mkdir -p {HOME}; qemu-img create -q -f qcow2 -b {foreign.image_path(lab)} -F qcow2 {OVERLAY} 1G"
+    shell(lab, "compute1", make)
+    made = Foreign(lab, "wired", 98, (Disk("vda", OVERLAY),), interface=INTERFACES[kind])
+    made.define("compute1")
+    made.guest.wait(90)
+    (record,) = foreign.adopt(lab, "compute1", made.name)
+    assert (record["result"], record["obstacles"]) == ("adopted", []), record
+    made.guest.write_payload(PAYLOAD_MIB)
+    before, inodes = made.guest.status(), foreign.files(lab, "compute1", HOME)
+
+    slow_down(lab)
+    try:
+        lab.nova("live-migration", "--block-migrate", made.uuid, "compute2")
+        wait_until(lambda: copying(client, made.uuid), 60, "disks are being copied")
+        shell(lab, "compute2", f"kill -9 $(cat /run/libvirt/qemu/{made.name}.pid)")
+        assert scenario.wait_for_end(client, made.uuid, 60)["status"] == "failed"
+    finally:
+        speed_up(lab)
+    scenario.wait_for_status(client, made.uuid, "ACTIVE", 30)
+    assert guests.uptime_went_on(before, made.guest.wait())
+    assert made.guest.verify().is_whole
+    assert made.name not in lab.run("compute2", ["virsh", "list", "--all", "--name"]).stdout
+    assert foreign.files(lab, "compute2", HOME) == {} and macvtaps(lab, "compute2") == ""
+    assert ledger_of(lab, "compute2", made.uuid) == ""
+    assert {path: what[0] for path, what in foreign.files(lab, "compute1", HOME).items()} == {
+        path: what[0] for path, what in inodes.items()
+    }
+
+    lab.nova("live-migration", "--block-migrate", made.uuid, "compute2")
+    ended = scenario.wait_for_end(client, made.uuid, 120)
+    assert ended["status"] == "completed", scenario.reasons(client, made.uuid)
+    assert guests.uptime_went_on(before, made.guest.wait())
+    assert made.guest.verify().is_whole
+    assert fabric.tenant_port_of(lab.layout, made.mac) == "t2", "the fabric knows the new place"
+    assert made.name not in lab.run("compute1", ["virsh", "list", "--all", "--name"]).stdout
+    assert OVERLAY not in foreign.files(lab, "compute1", HOME) and macvtaps(lab, "compute1") == ""
 
 
 def test_what_cannot_be_adopted_or_moved_is_named_with_the_reason(lab: Any, client: Any) -> None:

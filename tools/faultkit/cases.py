@@ -25,6 +25,7 @@ from faultkit.breaks import (
     Wish,
 )
 from faultkit.checker import CANCELLED, COMPLETED, ERROR, FAILED, Expected
+from faultkit.guests import ADOPTED, PLAIN, WITH_VOLUME
 
 FAILS = Expected((FAILED,))
 EITHER = Expected((FAILED, COMPLETED))
@@ -60,6 +61,8 @@ class Case:
     """Whoever is at the point stays there until the parts are back."""
     in_every_run: bool = False
     """One of the dozen that every run of continuous integration plays."""
+    guest: str = PLAIN
+    """What kind of guest it is played with (`guests`)."""
     database: str = ""
     """What the laboratory runs on, as in its options: empty means SQLite."""
 
@@ -88,6 +91,11 @@ def killed(part: str, points: tuple[str, ...], expected: Expected | None = None,
     """The same part killed at each of these points."""
     expected = expected or Expected()
     return tuple(Case(f"{part} killed at {point}", point, (Kill(part),), away_s, expected) for point in points)
+
+
+def with_guest(kind: str, *cases: Case) -> tuple[Case, ...]:
+    """The same cases with another kind of guest."""
+    return tuple(dataclasses.replace(case, name=f"{case.name}, {kind}", guest=kind) for case in cases)
 
 
 CONTROL_PLANE = (
@@ -391,6 +399,38 @@ GUESTS = (
     Case("destination's disk is full when it prepares", "prepare.claimed", (FillDisk(),), 5, Expected((FAILED,), reason="space")),
 )
 
+VOLUMES = (
+    *with_guest(
+        WITH_VOLUME,
+        *killed("destination compute", ("ledger.secret.made", "ledger.vif.made"), CONTROL),
+        *killed("conductor", ("conductor.prepare_destination.begin", "conductor.clean_source.begin"), CONTROL),
+        *killed("source compute", ("handover.fenced", "clean_source.begin"), CONTROL),
+        Case("source compute killed in mid-copy", "", (Kill("source compute"),), 3, CONTROL),
+        Case(
+            "destination compute killed in a roll back",
+            "release_destination.begin",
+            (Kill("destination compute"),),
+            2,
+            FAILS,
+            cause=CAUSE,
+        ),
+        Case(
+            "destination compute killed amid a roll back",
+            "ledger.secret.gone",
+            (Kill("destination compute"),),
+            2,
+            FAILS,
+            cause=CAUSE,
+        ),
+    ),
+    *with_guest(
+        ADOPTED,
+        *killed("destination compute", ("ledger.file.made",), CONTROL),
+        Case("source compute killed in a roll back", "settle.decided", (Kill("source compute"),), 2, FAILS, cause=CAUSE),
+    ),
+)
+"""Guests that have more to lose than a disk of ours."""
+
 POSTGRESQL = tuple(
     dataclasses.replace(case, database="postgresql")
     for case in (
@@ -407,5 +447,5 @@ POSTGRESQL = tuple(
     )
 )
 
-CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS, *POSTGRESQL)
+CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS, *VOLUMES, *POSTGRESQL)
 """Those on another database last: each change of it is another laboratory."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from faultkit.world import HostWorld, World
+from faultkit.world import HostWorld, Volume, World
 from labkit.guest import Verdict
 from labkit.sampler import Report, Sample
 
@@ -65,7 +65,7 @@ def judge(world: World, setting: Setting, expected: Expected) -> list[Violation]
     other = setting.source if survivor == setting.destination else setting.destination
     found = _server(world, survivor, expected)
     found += _survivor(world.hosts[survivor], expected) + _other(world.hosts[other], survivor)
-    found += _guest(world.guest, setting.before, expected)
+    found += _guest(world.guest, setting.before, expected) + _volume(world.volume, survivor)
     found += _reason(world, expected)
     for host in world.hosts.values():
         found += _left(host)
@@ -145,6 +145,20 @@ def _guest(guest: dict[str, Any] | None, before: dict[str, Any], expected: Expec
         found.append(Violation(2, f"the guest writes no records: {before['record']} before, {guest['record']} now"))
     if guest["record_errors"]:
         found.append(Violation(2, f"{guest['record_errors']} writes of the guest failed"))
+    return found
+
+
+def _volume(volume: Volume | None, survivor: str) -> list[Violation]:
+    """In the end the surviving host has the guest's volume, and nobody else has a right to it."""
+    if volume is None:
+        return []
+    wanted = (survivor,)
+    seen = {"its target lets in": volume.let_in, "logged in are": volume.logged_in, "the database attaches it to": volume.attached}
+    found = []
+    for words, hosts in seen.items():
+        if hosts != wanted:
+            told = f"{words} {', '.join(hosts) or 'nobody'}, not {survivor}"
+            found.append(Violation(6 if survivor in hosts else 2, f"the guest's volume: {told}"))
     return found
 
 

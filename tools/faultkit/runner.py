@@ -92,7 +92,7 @@ def play_once(stage: Stage, case: Case) -> Result:
         stage.heal()
         for each in case.breaks:
             each.prepare_stage(stage)
-        stage.ready_guest()
+        stage.ready_guest(case.guest)
         for each in case.breaks:
             each.before(stage)
         try:
@@ -221,6 +221,10 @@ def _records(stage: Stage, case: Case, setting: Setting) -> list[Violation]:
     if case.expected.power == "ACTIVE":
         status = stage.guest.guest.status()
         verdict, last = stage.guest.guest.verify(), max(last, status["record"])
+        if stage.volume:
+            found = checker.judge_records(stage.guest.guest.verify(volume=True), setting.before["record2"])
+            if found:
+                return found
     elif case.expected.power == "PAUSED":
         return []
     else:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from faultkit import points
-from labkit import libvirt_host, machine, postgres, processes, rabbitmq, scenario
+from faultkit import guests, points
+from faultkit.guests import Cast
+from labkit import libvirt_host, machine, postgres, processes, rabbitmq
 from labkit.commands import run, wait_until
 from labkit.errors import LabError
 from labkit.guest import Verdict, verify_records
@@ -46,7 +47,7 @@ class Stage:
 
     def __init__(self, lab: Lab, options: Options) -> None:
         self.lab, self.options = lab, options
-        self.server: Server | None = None
+        self.cast: Cast | None = None
         self.source, self.destination = HOSTS
         self._client: Client | None = None
         self._is_up = False
@@ -58,7 +59,7 @@ class Stage:
         self._is_up = False
         self.lab.up(options=self.options, progress=Progress())
         self._is_up, self._is_spoilt = True, False
-        self._client, self.server = None, None
+        self._client, self.cast = None, None
         for host in HOSTS:
             foreign = self.path(host, FOREIGN)
             foreign.parent.mkdir(exist_ok=True)
@@ -99,15 +100,26 @@ class Stage:
     # --- the guest ----------------------------------------------------------------------------------------------------
 
     @property
+    def server(self) -> Server | None:
+        return self.cast.server if self.cast else None
+
+    @property
     def guest(self) -> Server:
         if self.server is None:
             raise LabError("there is no guest on the stage")
         return self.server
 
-    def ready_guest(self) -> None:
-        """A guest that answers, with a payload on its disk; where it is, is the source."""
-        if self.server is None:
-            self.server = self.ask(lambda client: scenario.boot(self.lab, client, "lm001", HOSTS[0]))
+    @property
+    def volume(self) -> str:
+        """Id of the volume that the guest writes to, if it has one."""
+        return self.cast.volume if self.cast else ""
+
+    def ready_guest(self, kind: str = guests.PLAIN) -> None:
+        """A guest of this kind that answers, with a payload on its disk; where it is, is the source."""
+        if self.cast is not None and self.cast.kind != kind:
+            self.drop_guest()
+        if self.cast is None:
+            self.cast = self.ask(lambda client: guests.bring(self.lab, client, kind, HOSTS[0]))
             self.guest.guest.command(f"write-rate {RECORDS_PER_S}")
             self.guest.guest.write_payload(PAYLOAD_MIB)
         self.guest.guest.wait(30)
@@ -124,8 +136,8 @@ class Stage:
 
     def drop_guest(self) -> None:
         """Delete the guest; the next case gets a new one."""
-        self.server = None
-        self.ask(lambda client: scenario.delete_all(self.lab, client))
+        cast, self.cast = self.cast, None
+        self.ask(lambda client: guests.dismiss(self.lab, client, cast, HOSTS))
 
     def migrate(self) -> None:
         body = {"os-migrateLive": {"host": self.destination, "block_migration": "auto"}}

@@ -9,8 +9,9 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from faultkit.guests import AdoptedServer
 from faultkit.stage import FOREIGN, HOSTS, Stage
-from labkit import postgres, processes
+from labkit import postgres, processes, tgt
 from labkit.commands import run
 from labkit.layout import INSTANCES, PRODUCT_STATE
 from labkit.scenario import HOST, TASK, Server
@@ -53,15 +54,26 @@ class Database:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """The guest's volume: hosts that its target lets in, hosts that are logged in, hosts that the database gives a right to it."""
+
+    let_in: tuple[str, ...]
+    logged_in: tuple[str, ...]
+    attached: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class World:
     hosts: dict[str, HostWorld]
     database: Database
     guest: dict[str, Any] | None
     """Its own word, or None when it does not answer."""
+    volume: Volume | None = None
 
 
 def look(stage: Stage) -> World:
-    return World({host: look_at_host(stage, host) for host in HOSTS}, look_at_database(stage), stage.status())
+    hosts = {host: look_at_host(stage, host) for host in HOSTS}
+    return World(hosts, look_at_database(stage), stage.status(), look_at_volume(stage) if stage.volume else None)
 
 
 # --- hosts ----------------------------------------------------------------------------------------------------------------
@@ -73,7 +85,7 @@ def look_at_host(stage: Stage, host: str) -> HostWorld:
     pid = stage.qemu_pid(host)
     found = [f"domain ({domain})"] if domain else []
     found += _links(stage, host, server) + _rules(stage, host, server) + _files(stage, host, server)
-    found += _processes(stage, host, server)
+    found += _processes(stage, host, server) + (_secrets(stage, host) if stage.volume else [])
     foreign, ledger = stage.path(host, FOREIGN), stage.path(host, f"{PRODUCT_STATE}/ledger/{host}")
     return HostWorld(
         host,
@@ -116,7 +128,15 @@ def _rules(stage: Stage, host: str, server: Server) -> list[str]:
     return [f"rule `{line.strip()}`" for line in rules.splitlines() if server.mac.lower() in line.lower()][:3]
 
 
+def _secrets(stage: Stage, host: str) -> list[str]:
+    """Passwords of volumes, as libvirt keeps them."""
+    told = run(stage.lab.command(host, ["virsh", "secret-list"], "/"), check=False, timeout_s=VIRSH_LIMIT_S).stdout
+    return [f"secret {line.split()[0]}" for line in told.splitlines() if stage.volume in line]
+
+
 def _files(stage: Stage, host: str, server: Server) -> list[str]:
+    if isinstance(server, AdoptedServer):
+        return [f"file {server.disk}"] if stage.path(host, server.disk).exists() else []
     folder = stage.path(host, server.folder)
     return [f"file {server.folder}", *(f"file {server.folder}/{path.name}" for path in folder.iterdir())] if folder.exists() else []
 
@@ -145,6 +165,16 @@ def _debris(stage: Stage, host: str) -> list[str]:
 
 def _is_mounted_over(stage: Stage, host: str) -> bool:
     return f"faults {INSTANCES} tmpfs" in (stage.lab.root(host).parent / "mounts").read_text()
+
+
+# --- the volume -----------------------------------------------------------------------------------------------------------
+
+
+def look_at_volume(stage: Stage) -> Volume:
+    served = tgt.served(stage.lab.layout, stage.volume)
+    rows = query(stage, "SELECT host FROM volume_attachments")
+    let_in, logged_in = (tuple(name.rpartition(":")[2] for name in names) for names in (served.allowed, served.logged_in))
+    return Volume(let_in, logged_in, tuple(sorted(str(row[0]) for row in rows)))
 
 
 # --- the database ---------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Nothing is created in the machine's own network namespace: both ends of each cab
 
 import contextlib
 import ctypes
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -134,6 +135,13 @@ def _set_cable(layout: Layout, host: Machine, network: str, state: str) -> None:
     if network not in NETWORKS or host.is_controller:
         raise LabError(f"only a host's {' or '.join(NETWORKS)} network can be cut")
     _configure(layout.controller, [f"link set {_port(host, network)} {state}"])
+
+
+def tenant_port_of(layout: Layout, mac: str) -> str:
+    """The port of the tenant network's bridge behind which a MAC was seen last; empty when it was not."""
+    show = ["bridge", "-j", "fdb", "show", "br", TENANT_BRIDGE]
+    entries = json.loads(run(["ip", "netns", "exec", layout.controller.namespace, *show]).stdout)
+    return next((str(entry["ifname"]) for entry in entries if entry["mac"] == mac.lower() and "master" in entry), "")
 
 
 def remove(namespaces: list[str]) -> None:

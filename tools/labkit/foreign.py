@@ -50,11 +50,17 @@ class Foreign:
     devices: str = ""
     """More XML in <devices>."""
     machine: str = "pc"
+    interface: str = "<interface type='bridge'>{mac}<source bridge='br100'/>{model}</interface>"
+    """What it is connected by."""
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def address(self) -> str:
         return f"{self.lab.layout.tenant_prefix}.{self.number}"
+
+    @property
+    def mac(self) -> str:
+        return guest_mac(self.address)
 
     @property
     def guest(self) -> Guest:
@@ -63,11 +69,11 @@ class Foreign:
     @property
     def xml(self) -> str:
         serial = f"<serial type='file'><source path='{HOME}/{self.name}.log' append='on'/></serial>"
-        interface = f"<mac address='{guest_mac(self.address)}'/><source bridge='br100'/><model type='virtio'/>"
+        interface = self.interface.format(mac=f"<mac address='{self.mac}'/>", model="<model type='virtio'/>")
         return (
             f"<domain type='qemu'><name>{self.name}</name><uuid>{self.uuid}</uuid><memory unit='MiB'>256</memory><vcpu>1</vcpu>"
             f"<os><type arch='x86_64' machine='{self.machine}'>hvm</type>{self.boot}</os><features><acpi/><apic/></features>"
-            f"<devices>{''.join(disk.xml for disk in self.disks)}<interface type='bridge'>{interface}</interface>"
+            f"<devices>{''.join(disk.xml for disk in self.disks)}{interface}"
             f"{serial}<memballoon model='none'/>{self.devices}</devices></domain>"
         )
 

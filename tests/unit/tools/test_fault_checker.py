@@ -9,7 +9,7 @@ from faultkit.cases import CASES, Case
 from faultkit.checker import CANCELLED, COMPLETED, FAILED, Expected, Said, Setting
 from faultkit.points import BY_NAME
 from faultkit.runner import Result
-from faultkit.world import Database, HostWorld, World
+from faultkit.world import Database, HostWorld, Volume, World
 from labkit.guest import Verdict
 from labkit.sampler import Sample, report
 
@@ -35,6 +35,20 @@ def numbers(world: World, expected: Expected | None = None) -> set[int]:
 
 def test_a_guest_that_moved_and_left_nothing_is_consistent():
     assert numbers(MOVED) == set()
+
+
+@pytest.mark.parametrize(
+    ("volume", "invariants"),
+    [
+        (Volume(("compute2",), ("compute2",), ("compute2",)), set()),
+        (Volume(("compute1", "compute2"), ("compute2",), ("compute2",)), {6}),
+        (Volume(("compute2",), ("compute2",), ("compute1", "compute2")), {6}),
+        (Volume(("compute2",), ("compute1", "compute2"), ("compute2",)), {6}),
+        (Volume(("compute1",), (), ("compute1",)), {2}),
+    ],
+)
+def test_a_volume_is_the_surviving_hosts_alone(volume, invariants):
+    assert numbers(replace(MOVED, volume=volume)) == invariants
 
 
 def test_a_guest_that_stayed_with_a_reason_is_consistent():
