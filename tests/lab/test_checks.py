@@ -132,13 +132,13 @@ def test_qemus_own_blockers_are_told_once_the_domain_is_tainted_anyway(lab: Any,
     """Last: a monitor command marks the domain for good, so a check sends none to a domain without that mark."""
     assert "not asked" in findings(lab, server)["blockers"]["found"]
     assert "monitor" not in lab.run(SOURCE, ["virsh", "dominfo", server.domain]).stdout
-    image = {"driver": "file", "filename": "/var/tmp/blocker.vdi"}
+    image = {"driver": "file", "filename": "/var/lib/libvirt/blocker.vdi"}
     order = json.dumps({"execute": "blockdev-add", "arguments": {"driver": "vdi", "node-name": "blocker", "file": image}})
     back = json.dumps({"execute": "blockdev-del", "arguments": {"node-name": "blocker"}})
     monitor = f"virsh qemu-monitor-command {server.domain}"
-    add, remove = f"qemu-img create -q -f vdi /var/tmp/blocker.vdi 1M; {monitor} '{order}'", f"{monitor} '{back}'"
+    add, remove = f"qemu-img create -q -f vdi /var/lib/libvirt/blocker.vdi 1M; {monitor} '{order}'", f"{monitor} '{back}'"
 
-    with sh(lab, SOURCE, add, f"{remove}; rm /var/tmp/blocker.vdi"):
+    with sh(lab, SOURCE, add, f"{remove}; rm /var/lib/libvirt/blocker.vdi"):
         found = findings(lab, server)["blockers"]
 
     assert (found["result"], "vdi" in found["found"]) == ("failed", True), found

@@ -101,7 +101,8 @@ def test_a_destination_that_is_killed_in_mid_fetch_brings_only_the_rest(lab: Any
     migration = scenario.wait_for_end(client, server.id, 180)
 
     assert (migration["status"], client.server(server.id)[HOST]) == ("completed", "compute2")
-    (base,) = lab.run("compute2", ["sh", "-c", f"ls {BASES}/*"]).stdout.split()[-1:]
+    described = lab.run("compute2", ["qemu-img", "info", "-U", "--output=json", server.disk]).stdout
+    base = json.loads(described)["full-backing-filename"]
     rest = int(lab.run("compute2", ["sh", "-c", f"echo $(($(stat -c %b {base}) * 512))"]).stdout) - done_bytes
     assert rest > 128 * 2**20
     assert 0.9 * rest < sent < 1.15 * rest, f"{sent} bytes were sent, {rest} were missing"

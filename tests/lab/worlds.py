@@ -75,14 +75,14 @@ def snapshot(lab: Any, server: Any) -> Any:
     begin = f"""
       {{ echo "<domainsnapshot><name>before-upgrade</name><state>running</state><creationTime>1</creationTime>"
         echo "<memory snapshot='internal'/><disks><disk name='vda' snapshot='internal'/></disks>"
-        virsh dumpxml --inactive {server.domain}; echo "</domainsnapshot>"; }} > /tmp/snapshot.xml
-      virsh snapshot-create {server.domain} /tmp/snapshot.xml --redefine"""
+        virsh dumpxml --inactive {server.domain}; echo "</domainsnapshot>"; }} > /run/snapshot.xml
+      virsh snapshot-create {server.domain} /run/snapshot.xml --redefine"""
     return sh(lab, SOURCE, begin, f"virsh snapshot-delete {server.domain} before-upgrade --metadata")
 
 
 def block_copy(lab: Any, server: Any) -> Any:
-    begin = f"virsh blockcopy {server.domain} vda /var/tmp/copy.qcow2 --format qcow2 --transient-job --bandwidth 1"
-    return sh(lab, SOURCE, begin, f"virsh blockjob {server.domain} vda --abort; rm -f /var/tmp/copy.qcow2")
+    begin = f"virsh blockcopy {server.domain} vda /var/lib/libvirt/copy.qcow2 --format qcow2 --transient-job --bandwidth 1"
+    return sh(lab, SOURCE, begin, f"virsh blockjob {server.domain} vda --abort; rm -f /var/lib/libvirt/copy.qcow2")
 
 
 def base_missing(lab: Any, server: Any) -> Any:
@@ -94,8 +94,9 @@ def base_missing(lab: Any, server: Any) -> Any:
 def shared_memory(lab: Any, server: Any) -> Any:
     """A device that can be attached to a running guest and not moved: memory shared with the host's processes."""
     device = "<shmem name='nbm-test'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>"
-    attach = f'echo "{device}" > /tmp/shmem.xml; virsh attach-device {server.domain} /tmp/shmem.xml --live'
-    return sh(lab, SOURCE, attach, f"virsh detach-device {server.domain} /tmp/shmem.xml --live; sleep 1")
+    attach = f'echo "{device}" > /run/shmem.xml; virsh attach-device {server.domain} /run/shmem.xml --live'
+    gone = f"until ! virsh dumpxml {server.domain} | grep -q nbm-test; do sleep 0.1; done"
+    return sh(lab, SOURCE, attach, f"virsh detach-device {server.domain} /run/shmem.xml --live; {gone}")
 
 
 def read_only(lab: Any, server: Any) -> Any:
@@ -119,7 +120,7 @@ def files_there(lab: Any, server: Any) -> Any:
 
 def define(lab: Any, name: str, uuid: str, more: str = "") -> Any:
     xml = f"<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory>1024</memory><os><type>hvm</type></os>{more}</domain>"
-    return sh(lab, DESTINATION, f'echo "{xml}" > /tmp/other.xml; virsh define /tmp/other.xml', f"virsh undefine {uuid}")
+    return sh(lab, DESTINATION, f'echo "{xml}" > /run/other.xml; virsh define /run/other.xml', f"virsh undefine {uuid}")
 
 
 def name_taken(lab: Any, server: Any) -> Any:
