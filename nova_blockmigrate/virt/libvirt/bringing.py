@@ -60,6 +60,7 @@ class Bringing:
             with scratch_beside(self._ledger, layer.path):
                 self._fetch(layer.path, layer.sha256, layer.path)
         except StorageError:
+            clear_scratch(self._ledger, layer.path)
             return False
         return True
 

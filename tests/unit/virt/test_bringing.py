@@ -208,6 +208,20 @@ def test_what_a_crash_left_beside_a_file_goes_when_the_file_is_found_whole(here:
     assert not notes.exists() and ledger.artefacts() == [Artefact(BASE, here.layer.path)]
 
 
+def test_what_is_left_of_a_file_that_could_not_be_brought_goes_at_once(here: Destination) -> None:
+    bringing, ledger = here.bringing("a"), here.records.get("a")
+    assert ledger is not None
+
+    def fail(source: str, sha256: str, path: str) -> int:
+        Path(path + cache.PART_SUFFIX).write_text("half")
+        raise StorageError(host="here", action="fetch", reason="it was cut off")
+
+    bringing._fetch = fail
+
+    assert not bringing.bring_now(here.layer)
+    assert list(here.folder.iterdir()) == [] and ledger.artefacts() == []
+
+
 def test_a_file_of_an_adopted_guest_stays_when_another_was_built_on_it(here: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
     own, ledger = here.folder / "own.qcow2", here.records.of_server("a")
     site = Site(Host("test:///default", "here"), None, here.server("a"), ledger)  # type: ignore[arg-type]
