@@ -119,8 +119,6 @@ def test_a_roll_back_leaves_nothing_there_and_everything_here(lab: Any, client: 
     laden.guest.write_payload(128)
     before = laden.guest.status()
     at_source = foreign.files(lab, "compute1", HOME, OTHER)
-    unwritten = [*SHARED, *OWN[2:]]  # (the guest writes to none of these)
-    chains, bytes_before = {path: chain(lab, "compute1", path) for path in OWN}, sums(lab, "compute1", unwritten)
     for host in HOSTS:
         lab.limit_rate(host, 200)
     try:
@@ -138,12 +136,9 @@ def test_a_roll_back_leaves_nothing_there_and_everything_here(lab: Any, client: 
     assert lab.run("compute2", ["ls", "-d", HOME, OTHER], check=False).stdout == ""
     after = foreign.files(lab, "compute1", HOME, OTHER)
     assert {path: what[0] for path, what in after.items()} == {path: what[0] for path, what in at_source.items()}
-    assert {path: chain(lab, "compute1", path) for path in OWN} == chains
-    assert sums(lab, "compute1", unwritten) == bytes_before
     laden.guest.wait_for_record(before["record"] + 20)
     assert guest.uptime_went_on(before, laden.guest.status())
     assert laden.guest.verify().is_whole
-    assert laden.guest.command("verify2")["good"]
 
 
 def copying(client: Any, server_id: str) -> bool:
@@ -242,11 +237,6 @@ def test_firmware_variables_kernel_and_ramdisk_come_along(lab: Any, client: Any)
     scenario.wait_for_status(client, made.uuid, "PAUSED", 30)
     expected = sums(lab, "compute1", [NVRAM, f"{SINGLE}/kernel", f"{SINGLE}/initrd"])
 
-    fail_in_mid_transfer(lab, client, made)
-    assert foreign.files(lab, "compute2", SINGLE) == {} and kept_by_us(lab, "compute2") == []
-    assert sums(lab, "compute1", [NVRAM, f"{SINGLE}/kernel", f"{SINGLE}/initrd"]) == expected
-    scenario.wait_for_status(client, made.uuid, "PAUSED", 30)
-
     assert move(lab, client, made.uuid, "compute2")["status"] == "completed"
 
     assert sums(lab, "compute2", [NVRAM, f"{SINGLE}/kernel", f"{SINGLE}/initrd"]) == expected
@@ -254,22 +244,6 @@ def test_firmware_variables_kernel_and_ramdisk_come_along(lab: Any, client: Any)
     scenario.wait_for_status(client, made.uuid, "ACTIVE", 30)
     assert NVRAM not in foreign.files(lab, "compute1", SINGLE)
     assert f"{SINGLE}/initrd" in foreign.files(lab, "compute1", SINGLE)
-
-
-def fail_in_mid_transfer(lab: Any, client: Any, made: Foreign) -> None:
-    """The destination's QEMU dies while it gets the memory, which takes some ten seconds."""
-    for host in HOSTS:
-        lab.limit_rate(host, 20)
-    try:
-        lab.nova("live-migration", "--block-migrate", made.uuid, "compute2")
-        pid = f"/run/libvirt/qemu/{made.name}.pid"
-        wait_until(lambda: lab.run("compute2", ["test", "-s", pid], check=False).returncode == 0, 60, "it comes to compute2")
-        shell(lab, "compute2", f"kill -9 $(cat {pid})")
-        assert scenario.wait_for_end(client, made.uuid, 60)["status"] == "failed"
-    finally:
-        for host in HOSTS:
-            lab.limit_rate(host, None)
-    wait_until(lambda: not kept_by_us(lab, "compute2"), 30, "the destination has no ledger left")
 
 
 def test_a_server_whose_image_is_gone_moves_with_the_base_of_its_source(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
