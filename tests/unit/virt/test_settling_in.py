@@ -55,7 +55,7 @@ class Plumbing:
 def test_interfaces_that_an_administrator_made_are_announced_like_ours() -> None:
     plumbing = Plumbing()
 
-    arrival.settle_in(Host(), plumbing, PLAN)  # type: ignore[arg-type]
+    arrival.settle_in(Host(), plumbing, PLAN, autostart=False)  # type: ignore[arg-type]
 
     assert plumbing.told == [
         OURS,
