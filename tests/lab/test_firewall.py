@@ -16,6 +16,10 @@ from labkit.errors import LabError
 from labkit.layout import CONTROLLER
 from labkit.scenario import HOST
 from labkit.traffic import KeptConnection, Prober, Sniffer, listening
+from nova_blockmigrate.network import ruleset
+from nova_blockmigrate.network.ruleset import Guarding, Tracking
+from nova_blockmigrate.objects import AddressPair, SecurityRule, Vif
+from tests.lab.copying import PAYLOAD_MIB, assert_unharmed, begin
 
 SHUT_PORT = 7001
 """Nobody listens there, and no rule allows it: a guest without a firewall would refuse, one with it says nothing."""
@@ -68,6 +72,52 @@ def test_rules_hold_before_while_and_after_a_guest_moves(lab: Any, client: Any, 
     inbound.close()
     outbound.close()
     assert_forgeries_are_dropped(lab, server)
+
+
+@pytest.mark.usefixtures("slow")
+def test_rules_hold_at_the_source_after_a_roll_back(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    server.guest.write_payload(PAYLOAD_MIB)
+    before = server.guest.status()
+    enter = functools.partial(lab.inside_network, CONTROLLER)
+    inbound = KeptConnection(enter, server.guest.address)
+    inbound.ask()
+
+    with Prober(enter, server.guest.address, SHUT_PORT) as prober:
+        migration = begin(lab, client, server, "compute2")
+        assert server.mac in rules(lab, "compute2")
+        lab.nova("live-migration-abort", server.name, str(migration["id"]))
+        assert scenario.wait_for_end(client, server.id, 60)["status"] == "cancelled"
+        tried = prober.outcomes["silence"]
+        wait_until(lambda: prober.outcomes["silence"] > tried + 3, 30, "the shut port is tried after the roll back")
+
+    assert prober.outcomes["refused"] == prober.outcomes["open"] == 0
+    assert guest.uptime_went_on(before, json.loads(inbound.ask())), "what is allowed goes on"
+    inbound.close()
+    assert server.mac in rules(lab, "compute1")
+    assert_unharmed(lab, client, server, before)
+
+
+def test_nft_takes_every_rule_that_can_be_written(lab: Any) -> None:
+    protocols = ["", "any", "tcp", "udplite", "pgm", "ipv6-encap", "icmp", "icmpv6", *(str(number) for number in range(256))]
+    ports = [(None, None), (8, 0), (5, 9)]
+    written = [
+        SecurityRule(direction, ethertype, protocol, *some)
+        for direction in ("ingress", "egress")
+        for ethertype in ("IPv4", "IPv6")
+        for protocol in protocols
+        for some in ports
+    ]
+    pairs = (AddressPair("00:00:5e:00:01:01", "0.0.0.0/0"), AddressPair("00:00:5e:00:01:01", "fd00::9"))
+    vif = Vif(
+        "port", "fa:16:3e:00:00:07", "br100", "tapport",
+        ip_address="10.0.0.7", port_security=True, rules=(*written, SecurityRule("ingress", remote_group="g")),
+        allowed_addresses=("10.0.0.0/24", "0.0.0.0/0", "fd00::/64"), allowed_pairs=pairs,
+        group_members={"g": ("10.0.0.7", "10.0.0.0/24", "fd00::1", "fd00::/64")},
+    )  # fmt: skip
+    guarding = Guarding(Tracking.BR_NETFILTER)
+    text = ruleset.base(guarding) + ruleset.guard([vif], guarding)
+    lab.run("compute1", ["nft", "--check", "-f", "-"], input=text)
 
 
 def assert_forgeries_are_dropped(lab: Any, server: Any) -> None:

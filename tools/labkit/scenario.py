@@ -5,6 +5,7 @@ Everything goes through the unmodified `nova` command and the REST API; what is 
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -203,9 +204,22 @@ def leftovers(lab: Lab, host: str, server: Server) -> list[str]:
         for link in links
         if link["ifname"].startswith(("tap", "vnet")) and link.get("address", "").replace(":", "")[-10:] == tail
     ]
-    rules = lab.run(host, ["nft", "list", "table", "bridge", "blockmigrate"], check=False).stdout
+    rules = lab.run(host, ["nft", "list", "ruleset"], check=False).stdout
     found += [f"firewall rules for {server.mac}"] if server.mac.lower() in rules else []
+    found += strays(rules, lab.run(host, ["cat", f"/var/lib/nova-blockmigrate/network/{host}.json"], check=False).stdout)
     files = lab.run(host, ["find", server.folder], check=False).stdout.split()
     found += [f"file {path}" for path in files]
     ledgers = lab.run(host, ["find", "/var/lib/nova-blockmigrate/ledger", "-name", "*.jsonl"], check=False).stdout.split()
     return found + [f"ledger {path}" for path in ledgers if "/servers/" not in path or server.id in path]
+
+
+def strays(rules: str, book: str) -> list[str]:
+    """What nft's listing has of taps and bridges that are not in a host's book of networks (pure)."""
+    noted = json.loads(book)["bridges"] if book else {}
+    taps = {tap for entry in noted.values() for tap in entry["taps"]}
+    guarded = re.findall(r'"([^"]+)" : jump from_', rules)
+    # (an element of a map of zones is a bridge and a number)
+    zones = [name for name, _ in re.findall(r'"([^"]+)" : (\d+|0x[0-9a-f]+)\b', rules)]
+    return [f"rules of {tap}" for tap in guarded if tap not in taps] + [
+        f"zone of {bridge}" for bridge in zones if not noted.get(bridge, {}).get("taps")
+    ]
