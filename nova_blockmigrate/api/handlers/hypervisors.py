@@ -115,12 +115,12 @@ def _matching(db: orm.Session, pattern: str) -> list[ComputeNode]:
 
 
 def _find(db: orm.Session, request: Request, hypervisor_id: str) -> ComputeNode:
-    """
-    :raises exceptions.ValidationError: from 2.53: no uuid.
+    """From 2.53 on Nova answers 400 to what is no uuid. `nova hypervisor-show` first asks with the name it was given, and looks for
+    the name only after a 404: so that is the answer here.
+
     :raises exceptions.HypervisorNotFound:
     """
     if request.microversion >= 53:
-        query.refuse_unless_uuid(hypervisor_id)
         found = compute_nodes.find(db, hypervisor_id)
     else:
         found = compute_nodes.find(db, query.number(hypervisor_id) or 0)
