@@ -77,12 +77,17 @@ class Epochs:
                 with contextlib.suppress(ValueError):  # a line that a crash or a full disk cut
                     uuid, attempt, lease, at = json.loads(line)
                     self._seen[uuid] = ((attempt, lease), at)
-            with contextlib.suppress(OSError):
-                self._rewrite()
+            if any(at < self._oldest for _, at in self._seen.values()):
+                with contextlib.suppress(OSError):
+                    self._rewrite()
+
+    @property
+    def _oldest(self) -> float:
+        return self._now() - KEEP_S
 
     def _rewrite(self) -> None:
         """Drop what is old enough."""
-        oldest = self._now() - KEEP_S
+        oldest = self._oldest
         self._seen = {uuid: seen for uuid, seen in self._seen.items() if seen[1] >= oldest}
         whole = self._path.with_suffix(".new")
         with whole.open("wb") as file:

@@ -50,6 +50,16 @@ def test_it_is_remembered_when_the_service_is_started_again(tmp_path: pathlib.Pa
         Epochs(tmp_path / "a.jsonl").admit("migration", (0, 2))
 
 
+def test_a_start_with_nothing_to_forget_leaves_the_file_as_it_is(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.jsonl"
+    Epochs(path).admit("migration", (0, 2))
+    before = path.stat().st_ino, path.read_bytes()
+
+    Epochs(path)
+
+    assert (path.stat().st_ino, path.read_bytes()) == before
+
+
 def test_what_is_a_day_old_is_forgotten(tmp_path: pathlib.Path) -> None:
     Epochs(tmp_path / "a.jsonl", now=lambda: 0.0).admit("old", (0, 2))
     late = Epochs(tmp_path / "a.jsonl", now=lambda: KEEP_S + 1)
