@@ -113,7 +113,7 @@ def move(
         lab.nova("live-migration", "--block-migrate", server.name, destination)
         migration = scenario.wait_for_end(client, server.id, 300, note)
         scenario.wait_for_status(client, server.id, "ACTIVE", 30)
-        server.guest.wait_for_record(server.guest.status()["record"] + RECORDS_AFTER)
+        server.guest.wait_for_record(server.guest.wait()["record"] + RECORDS_AFTER)
     moved = client.server(server.id)
     after = server.guest.status()
     records = read_records(lab, server, moved[HOST])
