@@ -149,7 +149,7 @@ class Adoption:
             self._run(context, instance.host or "", "release", server_of(instance))
             with session.writer() as db:
                 instances.forget(db, server_uuid)
-        except BaseException:
+        except BaseException:  # whatever it was, the server is as before, and may be tried again
             with session.writer() as db:
                 instances.swap_task_state(db, server_uuid, [TaskState.DELETING.value], None)
             raise

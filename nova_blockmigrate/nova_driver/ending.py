@@ -150,7 +150,7 @@ class Ending:
                 return
             except AWAY:
                 raise
-            except Exception:
+            except Exception:  # the border to Nova's code, which raises what it likes: the guest is there, and must be recorded
                 LOG.exception("What Nova does after a live migration failed; the server is recorded", instance=move.instance)
                 instance = self._fresh(move)
         move.post(move.context, instance, move.destination, move.block_migration, move.migrate_data)
