@@ -23,7 +23,7 @@ from labkit.errors import LabError
 from labkit.lab import Lab
 
 CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
-EMULATOR = "/usr/bin/qemu-system-x86_64"
+EMULATOR = libvirt_host.EMULATORS / "qemu-system-x86_64"
 CPU_MAP = "/usr/share/libvirt/cpu_map"
 SMALL_DISK = (f"mount -t tmpfs -o size=900m none {INSTANCES}", f"umount {INSTANCES}")
 """Room for what the guest's disk has now, not for what it may have."""

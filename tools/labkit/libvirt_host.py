@@ -8,6 +8,7 @@ from labkit.commands import run
 from labkit.layout import Layout, Machine
 
 DAEMON = "libvirtd"
+EMULATORS = Path(__file__).with_name("emulator")
 
 
 def configure(host: Machine) -> None:
@@ -47,7 +48,9 @@ migration_host = "{host.management_ip}"
 
 
 def start(layout: Layout, host: Machine) -> None:
-    machine.start_daemon(layout, host, DAEMON, ["libvirtd", "--listen"])
+    """libvirtd finds the laboratory's emulator before the machine's: it is the one that loses no pages (see there)."""
+    path = f"{EMULATORS}:{machine.environment()['PATH']}"
+    machine.start_daemon(layout, host, DAEMON, ["libvirtd", "--listen"], {"PATH": path})
 
 
 def answers(layout: Layout, host: Machine, *, asked_from: Machine) -> bool:
