@@ -21,7 +21,7 @@ from nova_blockmigrate import concurrency, exceptions
 from nova_blockmigrate.compute.rpcapi import ComputeAPI
 from nova_blockmigrate.conductor import hosts
 from nova_blockmigrate.conductor.settings import connection_of, server_of
-from nova_blockmigrate.context import RequestContext, service_context
+from nova_blockmigrate.context import RequestContext, logged_for, service_context
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, instances, volumes
 from nova_blockmigrate.objects import MappingState, StepReport, StepState, TaskState, from_primitive, to_primitive
@@ -218,9 +218,10 @@ class ServerVolumes:
             mine = volumes.take_unfinished(db, mapping.id, models.utcnow())
             instance = db.get(models.Instance, mapping.instance_id)
         if mine and instance is not None and instance.deleted_at is None:
-            LOG.warning("[server %s] volume %s was left %s: detaching it", instance.uuid, mapping.volume_id, mapping.state)
-            context = service_context(mapping.request_id)
-            self._end(context, instance.uuid, mapping.id, "The conductor that was at it died: the volume was detached.")
+            context = service_context(mapping.request_id, mapping.global_request_id)
+            with logged_for(context):
+                LOG.warning("[server %s] volume %s was left %s: detaching it", instance.uuid, mapping.volume_id, mapping.state)
+                self._end(context, instance.uuid, mapping.id, "The conductor that was at it died: the volume was detached.")
 
     def _end_orphan(self, mapping: models.BlockDeviceMapping) -> None:
         with session.reader() as db:

@@ -281,6 +281,7 @@ class BlockDeviceMapping(Base, Timestamps):
     """While it is attached or detached: when whoever does it counts as dead."""
     request_id: orm.Mapped[str | None]
     """The request that attaches or detaches it."""
+    global_request_id: orm.Mapped[str | None]
 
     attachments: orm.Mapped[list[VolumeAttachment]] = orm.relationship(
         lazy="selectin", order_by="VolumeAttachment.id", cascade="all, delete-orphan"

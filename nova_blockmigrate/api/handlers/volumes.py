@@ -71,7 +71,7 @@ def attach(request: Request, server: Instance) -> dict[str, Any]:
             tag=wanted.get("tag"),
             delete_on_termination=_boolean(wanted.get("delete_on_termination", False)),
             busy_until=volumes.patience(),
-            request_id=request.context.request_id,
+            **_request_ids(request),
         )
     try:
         request.conductor.attach_volume(request.context, server.uuid, mapping.id)
@@ -102,7 +102,7 @@ def detach(request: Request, server: Instance, volume_id: str) -> None:
         begin(db, request, server, "detach_volume", task_state=TaskState.DETACHING_VOLUME, vm_states=_STATES)
         if not volumes.swap_state(db, mapping.id, [MappingState.ATTACHED], MappingState.DETACHING):
             raise exceptions.InvalidVolume(volume_id=volume_id, reason=f"it is {mapping.state} already")
-        volumes.update(db, mapping.id, busy_until=volumes.patience(), request_id=request.context.request_id)
+        volumes.update(db, mapping.id, busy_until=volumes.patience(), **_request_ids(request))
     try:
         request.conductor.detach_volume(request.context, server.uuid, mapping.id)
     except BROKER_ERRORS as error:
@@ -110,6 +110,11 @@ def detach(request: Request, server: Instance, volume_id: str) -> None:
             volumes.update(db, mapping.id, state=MappingState.ATTACHED.value, busy_until=None)
         _give_up(request, server)
         raise errors.ConductorUnavailable(action="detach the volume") from error
+
+
+def _request_ids(request: Request) -> dict[str, str | None]:
+    """For who finishes the work, should the first one at it die."""
+    return {"request_id": request.context.request_id, "global_request_id": request.context.global_request_id}
 
 
 def view(request: Request, server: Instance, mapping: BlockDeviceMapping) -> dict[str, Any]:

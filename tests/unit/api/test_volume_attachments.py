@@ -69,6 +69,23 @@ def test_attaching_names_the_disk_and_tells_the_conductor(api: Api, server: Inst
     assert (stored(server).task_state, mapping.state, mapping.attachments) == ("attaching-volume", "attaching", [])
 
 
+@pytest.mark.usefixtures("conductor")
+def test_the_ids_of_the_request_are_kept_for_who_may_have_to_finish_it(api: Api, server: Instance) -> None:
+    """First of the one that attaches the volume, then of the one that detaches it."""
+    first, second = (f"req-{uuids.uuid4()}" for _ in range(2))
+    body = {"volumeAttachment": {"volumeId": VOLUME}}
+    answer = api.request("POST", path(server), body, headers={"X-Openstack-Request-Id": first})
+    assert (stored(server).volumes[0].request_id, stored(server).volumes[0].global_request_id) == (
+        answer.headers["x-openstack-request-id"],
+        first,
+    )
+    with session.writer() as db:
+        instances.update(db, server.uuid, task_state=None)
+        volumes.update(db, stored(server).volumes[0].id, state="attached")
+    api.request("DELETE", path(server, VOLUME), headers={"X-Openstack-Request-Id": second})
+    assert stored(server).volumes[0].global_request_id == second
+
+
 @pytest.mark.parametrize(
     ("minor", "keys"),
     [

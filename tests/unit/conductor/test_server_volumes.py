@@ -13,10 +13,11 @@ from typing import Any
 import oslo_messaging
 import pytest
 from oslo_config import cfg
+from oslo_context import context as oslo_context
 
 from nova_blockmigrate import conf as configuration
 from nova_blockmigrate.conductor.volumes import ServerVolumes
-from nova_blockmigrate.context import RequestContext, service_context
+from nova_blockmigrate.context import RequestContext, logged_for, service_context
 from nova_blockmigrate.db import models, schema, session
 from nova_blockmigrate.db.queries import actions, instances, migrations, volumes
 from nova_blockmigrate.exceptions import VolumeBackendError, VolumeNotFound
@@ -36,6 +37,8 @@ class FakeComputes:
         self.jobs: list[tuple[str, str]] = []
         self.failing: dict[str, str] = {}
         self.silent: set[str] = set()
+        self.named: list[tuple[str, str | None]] = []
+        """The request ids that a job came with, and those that log lines name meanwhile."""
 
     def get_volume_connector(self, context: Any, host: str, detailed: bool) -> dict[str, Any]:
         self._hear(host)
@@ -49,6 +52,7 @@ class FakeComputes:
         self._hear(host)
         assert arguments["connection"]["host"] == host
         self.jobs.append((host, job))
+        self.named += [(each.request_id, each.global_request_id) for each in (context, oslo_context.get_current()) if each]
         if job in self.failing:
             return StepReport(StepState.FAILED, error=self.failing[job])
         return StepReport(StepState.DONE, 1)
@@ -180,6 +184,23 @@ def test_a_conductor_that_died_while_attaching_leaves_nothing(world: World) -> N
 
     assert (world.mapping(), world.rights, world.server().task_state) == (None, [], None)
     assert "died" in (world.message() or "")
+
+
+def test_what_a_dead_conductor_left_is_finished_under_the_ids_of_its_request(world: World) -> None:
+    with session.writer() as db:
+        mapping = volumes.find(db, VOLUME)
+        given = volumes.add_attachment(db, mapping.id, "compute1")  # type: ignore[union-attr]
+        volumes.update_attachment(db, given.id, attachment_id="a", protocol="iscsi", connection={})
+        gone = models.utcnow() - datetime.timedelta(seconds=1)
+        volumes.update(db, mapping.id, busy_until=gone, global_request_id="req-a")  # type: ignore[union-attr]
+
+    with logged_for(service_context("req-of-the-watch")):
+        world.under_test.watch()
+        after = oslo_context.get_current().request_id
+
+    assert world.computes.jobs == [("compute1", "detach_volume")]
+    assert world.computes.named == [(REQUEST, "req-a")] * 2
+    assert after == "req-of-the-watch"
 
 
 def test_one_that_is_still_being_attached_is_left_alone(world: World) -> None:
