@@ -43,17 +43,16 @@ def index(request: Request, server: Instance) -> dict[str, Any]:
 @route("GET", "/os-security-groups", policy=policies.SECURITY_GROUPS_GET, maximum=_PROXIES_UNTIL)
 def list_all(request: Request) -> dict[str, Any]:
     """The project's groups, for clients without a network service to ask."""
-    named = _of_project(request, request.context.project_id or "")
+    named = _of_caller(request)
     return {"security_groups": [_view(group, named) for group in named.values()]}
 
 
 @route("GET", "/os-security-groups/{group_id}", policy=policies.SECURITY_GROUPS_SHOW, maximum=_PROXIES_UNTIL)
 def show(request: Request, group_id: str) -> dict[str, Any]:
-    project_id = request.context.project_id or ""
-    named = _of_project(request, project_id)
+    named = _of_caller(request)
     found = named.get(group_id) or next((group for group in named.values() if group.name == group_id), None)
     if found is None:
-        raise exceptions.SecurityGroupNotFound(security_group_id=group_id, project_id=project_id)
+        raise exceptions.SecurityGroupNotFound(security_group_id=group_id, project_id=request.context.project_id)
     return {"security_group": _view(found, named)}
 
 
@@ -125,6 +124,18 @@ def _tell(request: Request, group: SecurityGroup, former: Instance | None = None
         request.conductor.refresh_security_groups(request.context, sorted(groups), [former.uuid] if former else [])
     except BROKER_ERRORS as error:
         LOG.warning("Hosts will hear of the change of security group %s when they ask for it: %s", group.name, error)
+
+
+def _of_caller(request: Request) -> dict[str, NamedGroup]:
+    """Those of the caller's project. Each project has one called default, as with Neutron: who looks before the first server that
+    needs it finds it, too."""
+    project_id = request.context.project_id or ""
+    named = _of_project(request, project_id)
+    if request.deployment.network.owns_ports or any(group.name == security_groups.DEFAULT for group in named.values()):
+        return named
+    with session.writer() as db:
+        security_groups.default(db, project_id)
+    return _of_project(request, project_id)
 
 
 def _of_project(request: Request, project_id: str) -> dict[str, NamedGroup]:

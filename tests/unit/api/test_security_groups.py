@@ -41,6 +41,27 @@ def test_a_server_that_names_no_group_is_in_the_default_one(api: Api, flavor: Fl
     assert groups(api, made["id"]) == ["default"]
 
 
+@pytest.mark.parametrize("path", ["/os-security-groups", "/os-security-groups/default"])
+def test_a_project_has_a_default_group_before_it_has_a_server(api: Api, path: str) -> None:
+    """Members reach each other; nobody else reaches them. It is one group, however often it is looked at."""
+    first, again = (api.get(path, user="reader", minor=35) for _ in range(2))
+    assert first == again
+    group = first["security_groups"][0] if "security_groups" in first else first["security_group"]
+    assert (group["name"], group["tenant_id"], len(first.get("security_groups", [group]))) == ("default", "demo", 1)
+    assert [rule["group"] for rule in group["rules"]] == [{"name": "default", "tenant_id": "demo"}] * 2
+    assert [rule["ip_range"] for rule in group["rules"]] == [{}, {}]
+
+
+@pytest.mark.usefixtures("hosts")
+def test_looking_at_the_default_group_puts_nobody_into_it(api: Api) -> None:
+    server = make_server()
+    with session.writer() as db:
+        network = networks.create(db, "private", "br0", "10.0.0.0/24", "10.0.0.1")
+        networks.allocate_port(db, network.id, server.id)
+    api.get("/os-security-groups", user="joe", minor=35)
+    assert groups(api, server.uuid) == []
+
+
 @pytest.mark.usefixtures("hosts", "web")
 def test_groups_are_named_at_boot_and_shown(api: Api, flavor: Flavor, image: Image) -> None:
     made = create(api, flavor, image, security_groups=[{"name": "web"}, {"name": "default"}]).json["server"]
