@@ -1,7 +1,6 @@
 """A real Keystone on the controller: SQLite, Fernet tokens, and the users and services of a small cloud."""
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,10 @@ REGION = "laboratory"
 SERVICE_USER, NEUTRON_USER, GLANCE_USER, CINDER_USER = "nova-blockmigrate", "neutron", "glance", "cinder"
 NOVA_USER, PLACEMENT_USER = "nova", "placement"
 _TOKEN_LIFE_S = 86400
+DOMAIN = "default"
+"""Id of the domain that everything is in."""
+SYSTEM: Mapping[str, Any] = {"system": {"all": True}}
+"""Scope of a token for the whole system."""
 # user -> (project, roles); all have the laboratory's password
 USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     SERVICE_USER: ("service", ("admin", "service")),
@@ -93,16 +96,33 @@ def answers(layout: Layout) -> bool:
 def populate(layout: Layout, password: str, glance: bool = False, placement: bool = False) -> None:
     """Projects, users with their roles, services and their endpoints, each when it is not there yet."""
     token = issue_token(layout, password)
-    ensure = functools.partial(_ensure, layout, token)
     for name, (project, roles) in USERS.items():
-        project_id = ensure("projects", name=project, domain_id="default")
-        user_id = ensure("users", name=name, domain_id="default", password=password)
-        for role in roles:
-            path = f"/v3/projects/{project_id}/users/{user_id}/roles/{ensure('roles', name=role)}"
-            rest.ask(layout, PORT, "PUT", path, token=token)
+        ensure_user(layout, token, password, name, project, roles)
     images = _GLANCE if glance else _EMBEDDED_IMAGES
     for service in (*_SERVICES, images, *([_PLACEMENT] if placement else [])):
         register(layout, token, service)
+
+
+def ensure_user(
+    layout: Layout, token: str, password: str, name: str, project: str, roles: Sequence[str], domain: str = DOMAIN
+) -> tuple[str, str]:
+    """Have a user with these roles in a project, both of one domain (its id); the ids of user and project."""
+    project_id = _ensure(layout, token, "projects", name=project, domain_id=domain)
+    user_id = _ensure(layout, token, "users", name=name, domain_id=domain, password=password)
+    for role in roles:
+        give_role(layout, token, f"projects/{project_id}", user_id, role)
+    return user_id, project_id
+
+
+def ensure_domain(layout: Layout, token: str, name: str) -> str:
+    """The id of a domain, made if it is not there yet."""
+    return _ensure(layout, token, "domains", name=name)
+
+
+def give_role(layout: Layout, token: str, place: str, user_id: str, role: str) -> None:
+    """`place`: projects/ID or domains/ID."""
+    role_id = _ensure(layout, token, "roles", name=role)
+    rest.ask(layout, PORT, "PUT", f"/v3/{place}/users/{user_id}/roles/{role_id}", token=token)
 
 
 def register(layout: Layout, token: str, service: tuple[str, str, str]) -> None:
@@ -113,14 +133,22 @@ def register(layout: Layout, token: str, service: tuple[str, str, str]) -> None:
 
 
 def project_id(layout: Layout, token: str, name: str) -> str:
-    projects, _ = rest.ask(layout, PORT, "GET", f"/v3/projects?name={name}", token=token)
-    return str(projects["projects"][0]["id"])
+    return _id(layout, token, "projects", name)
+
+
+def user_id(layout: Layout, token: str, name: str) -> str:
+    return _id(layout, token, "users", name)
+
+
+def _id(layout: Layout, token: str, kind: str, name: str) -> str:
+    found, _ = rest.ask(layout, PORT, "GET", f"/v3/{kind}?name={name}&domain_id={DOMAIN}", token=token)
+    return str(found[kind][0]["id"])
 
 
 def _ensure(layout: Layout, token: str, kind: str, **values: Any) -> str:
     """The id of a thing of Keystone's, made if it is not there yet."""
     one = kind.removesuffix("s")
-    unique = {key: value for key, value in values.items() if key in ("name", "service_id", "interface")}
+    unique = {key: value for key, value in values.items() if key in ("name", "domain_id", "service_id", "interface")}
     query = "&".join(f"{key}={value}" for key, value in unique.items())
     there, _ = rest.ask(layout, PORT, "GET", f"/v3/{kind}?{query}", token=token)
     if there[kind]:
@@ -129,16 +157,23 @@ def _ensure(layout: Layout, token: str, kind: str, **values: Any) -> str:
     return str(made[one]["id"])
 
 
-def issue_token(layout: Layout, password: str, user: str = "admin", project: str = "admin", system: bool = False) -> str:
-    """A token of a user for a project, or for the whole system."""
-    who = {"user": {"name": user, "domain": {"id": "default"}, "password": password}}
-    scope: dict[str, Any] = {"system": {"all": True}} if system else {"project": {"name": project, "domain": {"id": "default"}}}
+def issue_token(
+    layout: Layout,
+    password: str,
+    user: str = "admin",
+    project: str = "admin",
+    scope: Mapping[str, Any] | None = None,
+    domain: str = DOMAIN,
+) -> str:
+    """A token of a domain's user for a project of that domain, or for another `scope`, in Keystone's words."""
+    who = {"user": {"name": user, "domain": {"id": domain}, "password": password}}
+    scope = scope or {"project": {"name": project, "domain": {"id": domain}}}
     body = {"auth": {"identity": {"methods": ["password"], "password": who}, "scope": scope}}
     _, headers = rest.ask(layout, PORT, "POST", "/v3/auth/tokens", body)
     return headers["x-subject-token"]
 
 
-def credential_variables(password: str, user: str = "admin", project: str = "admin") -> dict[str, str]:
+def credential_variables(password: str, user: str = "admin", project: str = "admin", domain: str = DOMAIN) -> dict[str, str]:
     """What clients read, for a user's project."""
     return {
         "OS_AUTH_TYPE": "password",
@@ -146,8 +181,8 @@ def credential_variables(password: str, user: str = "admin", project: str = "adm
         "OS_USERNAME": user,
         "OS_PASSWORD": password,
         "OS_PROJECT_NAME": project,
-        "OS_USER_DOMAIN_ID": "default",
-        "OS_PROJECT_DOMAIN_ID": "default",
+        "OS_USER_DOMAIN_ID": domain,
+        "OS_PROJECT_DOMAIN_ID": domain,
         "OS_REGION_NAME": REGION,
         "OS_IDENTITY_API_VERSION": "3",
     }
@@ -161,8 +196,8 @@ def service_options(user: str, password: str) -> dict[str, object]:
         "username": user,
         "password": password,
         "project_name": USERS[user][0],
-        "user_domain_id": "default",
-        "project_domain_id": "default",
+        "user_domain_id": DOMAIN,
+        "project_domain_id": DOMAIN,
         "region_name": REGION,
     }
 

@@ -266,6 +266,23 @@ def test_who_may(world: dict[str, Any], line: str) -> None:
     assert found == wanted
 
 
+def test_a_token_for_a_domain_breaks_nothing_where_no_rule_stops_it(world: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names no project. Rules are for projects; what anybody may read, as in Nova, has none."""
+    roles = ["admin", "manager", "member", "reader"]
+    monkeypatch.setattr(
+        auth.TokenFileAuthenticator,
+        "authenticate",
+        lambda self, environ: RequestContext(user_id="admin", domain_id="default", roles=roles),
+    )
+    found = {}
+    for line in TABLE:
+        method, path, *rest = line.split()
+        route = route_of(method, path, rest[0] if rest else None)
+        if route.policy is None and route.authenticated:
+            found[line] = ask(world["api"], world, line, "admin", route)
+    assert found and set(found.values()) == {200}
+
+
 def ask(api: Api, world: dict[str, Any], line: str, role: str, route: routes.Route) -> int:
     method, path, *rest = line.split()
     ids = fresh(world, line)
