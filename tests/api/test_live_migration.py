@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -170,44 +171,30 @@ def test_failing_cleanup_after_the_switch_is_repeated(product: Product, boot: Bo
 
 
 def test_server_that_is_deleted_while_its_source_is_cleaned_leaves_nothing(product: Product, boot: Boot) -> None:
-    uuid = boot("compute1")
-    product.control("hold", host="compute1", point="post_live_migration_at_source")
-    product.migrate(uuid, "compute2")
-    product.control("wait_reached", host="compute1", point="post_live_migration_at_source")
-    product.wait_active(uuid, "compute2")
+    uuid, go_on = _held_after_the_switch(product, boot, "compute1", "post_live_migration_at_source")
     assert product.request("DELETE", f"/servers/{uuid}").status == 204
     wait_until(lambda: product.request("GET", f"/servers/{uuid}").status == 404, "it is deleted")
-    product.control("release", host="compute1", point="post_live_migration_at_source")
+    go_on()
     _is_over(product, uuid, "completed")
-    assert product.control("where", uuid=uuid) == {}
-    assert product.control("leftovers", uuid=uuid) == []
+    _nothing_is_left(product, uuid)
 
 
 def test_server_that_is_deleted_before_it_is_finished_at_its_host_is_finished_first(product: Product, boot: Boot) -> None:
-    uuid = boot("compute1")
-    product.control("hold", host="compute2", point="post_live_migration_at_destination")
-    product.migrate(uuid, "compute2")
-    product.control("wait_reached", host="compute2", point="post_live_migration_at_destination")
-    product.wait_active(uuid, "compute2")
+    uuid, go_on = _held_after_the_switch(product, boot, "compute2", "post_live_migration_at_destination")
     assert product.request("DELETE", f"/servers/{uuid}").status == 204
     assert product.server(uuid)["OS-EXT-STS:task_state"] == "deleting"
-    product.control("release", host="compute2", point="post_live_migration_at_destination")
+    go_on()
     wait_until(lambda: product.request("GET", f"/servers/{uuid}").status == 404, "it is deleted")
     _is_over(product, uuid, "completed")
-    assert product.control("where", uuid=uuid) == {}
-    assert product.control("leftovers", uuid=uuid) == []
+    _nothing_is_left(product, uuid)
 
 
 def test_second_migration_begins_when_the_first_is_completed(product: Product, boot: Boot) -> None:
-    uuid = boot("compute1")
-    product.control("hold", host="compute1", point="post_live_migration_at_source")
-    product.migrate(uuid, "compute2")
-    product.control("wait_reached", host="compute1", point="post_live_migration_at_source")
-    product.wait_active(uuid, "compute2")
+    uuid, go_on = _held_after_the_switch(product, boot, "compute1", "post_live_migration_at_source")
     assert product.migrate(uuid, "compute1").status == 202
     wait_until(lambda: "waits for migration" in (_newest(product, uuid)["reason"] or ""), "it waits")
     assert _newest(product, uuid)["status"] == "accepted"
-    product.control("release", host="compute1", point="post_live_migration_at_source")
+    go_on()
     product.wait_active(uuid, "compute1")
     product.wait_migration(uuid, "completed")
     assert product.control("where", uuid=uuid) == {"compute1": "running"}
@@ -215,17 +202,23 @@ def test_second_migration_begins_when_the_first_is_completed(product: Product, b
 
 
 def test_second_migration_that_waits_for_the_first_can_be_aborted(product: Product, boot: Boot) -> None:
-    uuid = boot("compute1")
-    product.control("hold", host="compute1", point="post_live_migration_at_source")
-    product.migrate(uuid, "compute2")
-    product.control("wait_reached", host="compute1", point="post_live_migration_at_source")
-    product.wait_active(uuid, "compute2")
+    uuid, go_on = _held_after_the_switch(product, boot, "compute1", "post_live_migration_at_source")
     product.migrate(uuid, "compute1")
     second = _newest(product, uuid)["id"]
     assert product.request("DELETE", f"/servers/{uuid}/migrations/{second}").status == 202
     _is_over(product, uuid, "cancelled")
-    product.control("release", host="compute1", point="post_live_migration_at_source")
+    go_on()
     product.wait_active(uuid, "compute2")
+
+
+def _held_after_the_switch(product: Product, boot: Boot, host: str, point: str) -> tuple[str, Callable[[], object]]:
+    """A server that runs on compute2 already while its migration waits at a point of a host's work; and what has that go on."""
+    uuid = boot("compute1")
+    product.control("hold", host=host, point=point)
+    product.migrate(uuid, "compute2")
+    product.control("wait_reached", host=host, point=point)
+    product.wait_active(uuid, "compute2")
+    return uuid, functools.partial(product.control, "release", host=host, point=point)
 
 
 def _newest(product: Product, uuid: str) -> dict[str, Any]:
@@ -247,6 +240,11 @@ def _told(product: Product, uuid: str) -> str:
     actions = product.nova("instance-action-list", uuid).table()
     request_id = next(row["Request_ID"] for row in actions if row["Action"] == "live-migration")
     return product.nova("instance-action", uuid, request_id).everything
+
+
+def _nothing_is_left(product: Product, uuid: str) -> None:
+    assert product.control("where", uuid=uuid) == {}
+    assert product.control("leftovers", uuid=uuid) == []
 
 
 def _nothing_is_left_on(product: Product, uuid: str, host: str) -> None:
