@@ -139,7 +139,7 @@ class ConductorManager:
         """Other services' words were written down; `changed`: servers whose ports are not as they were."""
         self._plugs.arrived()
         for server_uuid in changed:
-            concurrency.spawn("refresh-ports", self._servers.refresh_ports, server_uuid)
+            concurrency.spawn("refresh-ports", self._servers.refresh_ports, context, server_uuid)
 
     # --- hosts ------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from nova_blockmigrate.conductor import firewall, hosts, scheduler, server_group
 from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.settings import candidates, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
-from nova_blockmigrate.context import RequestContext, service_context
+from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import actions, compute_nodes, external_events, instances, migrations, networks, server_tasks
 from nova_blockmigrate.notifications import servers as notified
@@ -139,11 +139,11 @@ class ServerTasks:
             raise exceptions.Conflict(f"Instance {server_uuid} is on no host: it has no console.")
         return self.computes.get_console_output(context, instance.host, to_primitive(server_of(instance)), max_bytes)
 
-    def refresh_ports(self, server_uuid: str) -> None:
+    def refresh_ports(self, context: RequestContext, server_uuid: str) -> None:
         """The network service says that something about the server's ports has changed; its host hears of new rules."""
         try:
             if self.ports.refresh(server_uuid):
-                firewall.refresh_server(self.computes, service_context(), server_uuid)
+                firewall.refresh_server(self.computes, context, server_uuid)
         except exceptions.BlockMigrateError as error:
             LOG.warning("[server %s] its ports are shown as they were: %s", server_uuid, error.message)
 

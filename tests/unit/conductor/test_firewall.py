@@ -27,12 +27,15 @@ class Computes:
         self.silent = silent
         self.refusing = refusing
         self.told: dict[str, list[Server]] = {}
+        self.asked_for: list[Any] = []
+        """The contexts of those who asked for it."""
 
     def refresh_firewall(self, context: Any, host: str, servers: list[Any]) -> None:
         if host in self.silent:
             raise oslo_messaging.MessagingTimeout("silent")
         if host == self.refusing:
             raise exceptions.NetworkError(host=host, action="guard a guest", reason="syntax error")
+        self.asked_for.append(context)
         self.told[host] = [from_primitive(Server, server) for server in servers]
 
 

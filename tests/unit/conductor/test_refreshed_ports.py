@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from nova_blockmigrate.conductor.server_ports import ServerPorts
 from nova_blockmigrate.conductor.servers import ServerTasks
+from nova_blockmigrate.context import service_context
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.queries import instances
 from nova_blockmigrate.network.backend import Embedded
@@ -44,10 +45,12 @@ def test_the_host_hears_of_new_rules_and_only_of_a_change(server: str) -> None:
     conf = cfg.ConfigOpts()
     network, computes = Network(conf), Computes()
     tasks = ServerTasks(conf, cast(Any, computes), threading.Event(), cast(Any, None), ServerPorts(conf, network))
+    context = service_context("req-1", "req-a")
 
-    tasks.refresh_ports(server)
+    tasks.refresh_ports(context, server)
     assert computes.told == {}
 
     network.vif = dataclasses.replace(VIF, rules=(RULE,))
-    tasks.refresh_ports(server)
+    tasks.refresh_ports(context, server)
     assert [one.vifs[0].rules for one in computes.told["compute1"]] == [(RULE,)]
+    assert computes.asked_for == [context]
