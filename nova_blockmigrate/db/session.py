@@ -26,6 +26,8 @@ from oslo_db import options
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy import orm
 
+from nova_blockmigrate.db import expressions
+
 _WRITES = "nova_blockmigrate_writes"
 _BUSY_TIMEOUT_MS = 30_000
 _DEADLOCK_RETRIES = 10
@@ -103,6 +105,23 @@ def writer() -> Iterator[orm.Session]:
     """A session that writes: one transaction, committed at the end of the block."""
     with _connected_for_writing() as connection, _configured().maker(bind=connection) as session, session.begin():
         yield session
+
+
+@contextlib.contextmanager
+def limited(db: orm.Session, seconds: int) -> Iterator[None]:
+    """Statements in the block (with PostgreSQL until the transaction ends) fail when they take longer: those whose time a user
+    decides. SQLite has no such limit."""
+    dialect = db.get_bind().dialect.name
+    if dialect == "postgresql":
+        db.execute(sa.text(f"SET LOCAL statement_timeout = {seconds * 1000}"))
+    if dialect not in ("mysql", "mariadb"):
+        yield
+        return
+    db.execute(sa.text(f"SET SESSION max_statement_time = {seconds}"))
+    try:
+        yield
+    finally:
+        db.execute(sa.text("SET SESSION max_statement_time = DEFAULT"))
 
 
 def retried(function: Function) -> Function:
@@ -186,6 +205,7 @@ def _prepare(engine: sa.Engine) -> None:
 
 
 def _on_sqlite_connect(connection: Any, record: Any) -> None:
+    expressions.install(connection)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA synchronous = NORMAL")
 

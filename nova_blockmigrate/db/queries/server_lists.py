@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -13,9 +14,12 @@ from oslo_db import exception as db_exception
 from sqlalchemy import orm
 
 from nova_blockmigrate import exceptions
+from nova_blockmigrate.db import session
 from nova_blockmigrate.db.models import Instance
 from nova_blockmigrate.db.queries import known_addresses, rows
 
+EXPRESSION_TIME_S = 10
+"""What a list may take for which a user gives a regular expression: some are very slow."""
 State = tuple[str, list[str], list[str]]
 
 
@@ -52,18 +56,21 @@ class Filters:
 def search(db: orm.Session, filters: Filters, page: rows.Page) -> list[Instance]:
     """
     :raises exceptions.MarkerNotFound:
-    :raises exceptions.ValidationError: the database does not take a regular expression of the filters: dialects differ.
+    :raises exceptions.ValidationError: the database does not take a regular expression of the filters (dialects differ), or it
+        takes too long.
     """
+    given = [repr(text) for text in (filters.name, filters.ip, filters.ip6) if text is not None]
     try:
-        return rows.page(db, Instance, conditions(filters), page, "uuid", _owned(filters))
+        with session.limited(db, EXPRESSION_TIME_S) if given else contextlib.nullcontext():
+            return rows.page(db, Instance, conditions(filters), page, "uuid", _owned(filters))
     except db_exception.DBConnectionError:
         raise
     except (db_exception.DBError, sa.exc.OperationalError) as error:  # (SQLite's and MariaDB's refusals are passed as they are)
-        given = [repr(text) for text in (filters.name, filters.ip, filters.ip6) if text is not None]
         if not given:
             raise
         expressions = " and ".join(given)
-        raise exceptions.ValidationError(detail=f"the database does not understand the regular expression {expressions}") from error
+        detail = f"the database does not understand the regular expression {expressions}, or takes too long over it"
+        raise exceptions.ValidationError(detail=detail) from error
 
 
 def names_by_host(db: orm.Session, hosts: Collection[str]) -> dict[str, list[tuple[str, str]]]:

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from nova_blockmigrate import exceptions, objects
 from nova_blockmigrate.db import models, session
@@ -377,6 +378,28 @@ def test_regular_expression_that_the_database_does_not_take_is_the_users_error()
     with session.reader() as db, contextlib.suppress(exceptions.ValidationError):
         page = server_lists.search(db, server_lists.Filters(name="(?P<first>v)m"), rows.Page())
         assert [row.display_name for row in page] == ["vm"]  # those that take it
+
+
+def test_an_expression_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own would be at the first for years; PostgreSQL has no limit by itself for the second, nor MariaDB for the third."""
+    monkeypatch.setattr(server_lists, "EXPRESSION_TIME_S", 1)
+    for number in range(40):
+        new_instance(display_name=f"{'a' * 200}{number}")
+    for expression in ("^(a+)+$", r"^(a*)*\1(a*)*\2b$", "(.*)" * 20 + "b"):
+        with session.reader() as db, contextlib.suppress(exceptions.ValidationError):
+            assert server_lists.search(db, server_lists.Filters(name=expression), rows.Page()) == []
+
+
+def test_what_a_user_asks_for_is_given_up_after_a_time() -> None:
+    slow = {"postgresql": "SELECT pg_sleep(60)", "mysql": "SELECT SLEEP(60)"}
+    with session.reader() as db:
+        statement = slow.get(db.get_bind().dialect.name)
+        if statement is None:
+            pytest.skip("SQLite asks us for everything that takes long")
+        with pytest.raises(Exception, match="statement"), session.limited(db, 1):
+            db.execute(sa.text(statement))
+    with session.reader() as db:
+        assert db.scalar(sa.text("SELECT 1")) == 1
 
 
 def addressed(name: str, *addresses: str, **values: Any) -> None:
