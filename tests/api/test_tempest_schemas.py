@@ -19,9 +19,16 @@ PROJECT = "demo"
 pytestmark = pytest.mark.skipif(ONE_MODE, reason="the same on native threads")
 
 
+def some_of(minors: list[int]) -> pytest.MarkDecorator:
+    """Each of these microversions; those between the first, the one in the middle and the last are left to long runs."""
+    short = {minors[0], minors[len(minors) // 2], minors[-1]}
+    marked = [pytest.param(minor, marks=() if minor in short else pytest.mark.long) for minor in minors]
+    return pytest.mark.parametrize("minor", marked)
+
+
 def in_every_version_of(*clients: str) -> pytest.MarkDecorator:
     """Where one of their schemas begins or ends."""
-    return pytest.mark.parametrize("minor", turning_points(*clients))
+    return some_of(turning_points(*clients))
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def name() -> str:
     return f"t-{uuids.uuid4().hex[:8]}"
 
 
-@pytest.mark.parametrize("minor", [1, 9, 26, 37, 75, 96])
+@some_of([1, 9, 26, 37, 75, 96])
 def test_a_server_from_its_making_to_its_end(tempest: Tempest, product: Product, minor: int) -> None:
     servers = tempest.servers
     image = product.request("GET", "/images").body["images"][0]["id"]
@@ -69,7 +76,7 @@ def test_a_server_from_its_making_to_its_end(tempest: Tempest, product: Product,
     wait_until(lambda: product.request("GET", f"/servers/{uuid}").status == 404, "it is deleted")
 
 
-@pytest.mark.parametrize("minor", [3, 16, 19, 47, 52, 63, 71, 73, 90, 94])
+@some_of([3, 16, 19, 47, 52, 63, 71, 73, 90, 94])
 def test_a_new_server_is_shown(tempest: Tempest, product: Product, moved: str, minor: int) -> None:
     like = product.server(moved)
     image = product.request("GET", "/images").body["images"][0]["id"]
@@ -96,7 +103,7 @@ def test_volumes_of_a_server(tempest: Tempest, product: Product, moved: str) -> 
     wait_until(lambda: product.server(moved)["os-extended-volumes:volumes_attached"] == [], "it is detached")
 
 
-@pytest.mark.parametrize("minor", [1, 35])
+@some_of([1, 35])
 def test_security_groups(tempest: Tempest, product: Product) -> None:
     made = name()
     product.control("make_security_group", name=made)
@@ -153,7 +160,7 @@ def test_servers_are_listed_and_shown(tempest: Tempest, moved: str) -> None:
     assert tempest.usages.show_tenant_usage(PROJECT)["tenant_usage"]["server_usages"]
 
 
-@pytest.mark.parametrize("minor", [1, 22, 23, 33, 34, 58, 59, 79, 80, 96])
+@some_of([1, 22, 23, 33, 34, 58, 59, 79, 80, 96])
 def test_migrations(tempest: Tempest, product: Product, moved: str, minor: int) -> None:
     there, back = (
         ("compute2", "compute1") if product.server(moved)["OS-EXT-SRV-ATTR:host"] == "compute2" else ("compute1", "compute2")
@@ -246,7 +253,7 @@ def test_keys_and_groups(tempest: Tempest) -> None:
     tempest.server_groups.delete_server_group(group["id"])
 
 
-@pytest.mark.parametrize("minor", [1, 2, 10, 91])
+@some_of([1, 2, 10, 91])
 def test_generated_keys(tempest: Tempest) -> None:
     keys, word = tempest.keypairs, name()
     assert "PRIVATE KEY" in keys.create_keypair(name=word)["keypair"]["private_key"]
