@@ -92,7 +92,12 @@ class ServerTasks:
     def delete(self, context: RequestContext, server_uuid: str) -> None:
         """Remove the server from its host, then from the lists. While its host is silent it stays, in task deleting."""
         with session.reader() as db:
-            instance = instances.get(db, server_uuid)
+            instance = instances.get(db, server_uuid, include_deleted=True)
+        if instance.deleted_at is not None:
+            with session.writer() as db:  # it was asked for twice
+                actions.finish(db, server_uuid, context.request_id)
+                server_tasks.end(db, server_uuid, context.request_id)
+            return
         if instance.host is not None:
             self._event(context, instance, "compute_terminate_instance")
         notified.server_action(context, server_uuid, "delete", "start")
