@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_blockmigrate import policies
+from nova_blockmigrate import exceptions, policies
 from nova_blockmigrate.api.request import Request
 from nova_blockmigrate.api.routes import route
+from nova_blockmigrate.api.views import images as views
 
 
 @route("GET", "/images", policy=policies.IMAGES_READ, prefix="/v2")
@@ -21,3 +22,10 @@ def index(request: Request) -> dict[str, Any]:
 @route("GET", "/images/{image_id}", policy=policies.IMAGES_READ, prefix="/v2")
 def show(request: Request, image_id: str) -> dict[str, Any]:
     return request.deployment.images.show(request.context, image_id)
+
+
+@route("GET", "/schemas/{name}", policy=policies.IMAGES_READ, prefix="/v2")
+def schema(request: Request, name: str) -> dict[str, Any]:
+    if name not in views.SCHEMAS:
+        raise exceptions.NotFound("The resource could not be found.")
+    return views.SCHEMAS[name]

@@ -9,6 +9,27 @@ from nova_blockmigrate.api.query import Query
 from nova_blockmigrate.api.views.times import zulu
 from nova_blockmigrate.db.models import Image
 
+_WORD, _WORD_OR_NONE = {"type": "string"}, {"type": ["null", "string"]}
+_NUMBER, _NUMBER_OR_NONE, _TRUTH = {"type": "integer"}, {"type": ["null", "integer"]}, {"type": "boolean"}
+_IMAGE: dict[str, Any] = {
+    "name": "image",
+    "properties": {
+        **dict.fromkeys(("id", "status", "visibility", "created_at", "updated_at", "file", "self", "schema"), _WORD),
+        **dict.fromkeys(("name", "owner", "container_format", "disk_format", "checksum"), _WORD_OR_NONE),
+        **dict.fromkeys(("os_hash_algo", "os_hash_value"), _WORD_OR_NONE),
+        **dict.fromkeys(("size", "virtual_size"), _NUMBER_OR_NONE),
+        **dict.fromkeys(("min_disk", "min_ram"), _NUMBER),
+        **dict.fromkeys(("protected", "os_hidden"), _TRUTH),
+        "tags": {"type": "array", "items": _WORD},
+    },
+    "additionalProperties": _WORD,
+}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "image": _IMAGE,
+    "images": {"name": "images", "properties": {"images": {"type": "array", "items": _IMAGE}, "first": _WORD, "schema": _WORD}},
+}
+"""What `schema` leads to, in an image and in a list: Glance's own client (so Horizon) reads no image without."""
+
 
 def index(found: list[Image], given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Those that the parameters name, and no more than a page of them."""

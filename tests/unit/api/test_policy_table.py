@@ -49,6 +49,7 @@ TABLE: dict[str, str] = {
     "GET /os-availability-zone/detail": "admin",
     "GET /v2/images": "all",
     "GET /v2/images/{image_id}": "all",
+    "GET /v2/schemas/image": "all",
     "GET /v2.0/networks": "all",
     "GET /v2.0/networks/{network_id}": "all 404",
     "GET /os-aggregates": "admin",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jsonschema
 import pytest
 
 from nova_blockmigrate.db import session
@@ -145,6 +146,17 @@ def test_images_are_found_where_clients_look(api: Api, image: Image) -> None:
     assert api.get("/v2/images?name=other")["images"] == []
     assert api.get(f"/v2.1/v2/images/{image.id}")["status"] == "active"
     assert api.request("GET", "/v2/images/unknown").status_code == 404
+
+
+def test_images_are_as_their_schema_says(api: Api, image: Image) -> None:
+    """Glance's own client, which Horizon uses, makes its images from the schema."""
+    listed = api.get("/v2/images", user="joe")
+    shown = api.get(f"/v2/images/{image.id}", user="joe")
+    for document in (listed, shown):
+        schema = api.get(document["schema"], user="joe")
+        jsonschema.validate(document, schema)
+        assert set(document) == set(schema["properties"])
+    assert api.request("GET", "/v2/schemas/other", user="joe").status_code == 404
 
 
 def test_networks_are_found_where_clients_look(api: Api) -> None:
