@@ -104,5 +104,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
     report = yield
-    show_logs(item, report, ["*-co*.log", "*-api.log"], LOG_LINES)
+    show_logs(item, report, ["*-co*.log", "*-api.log", "*-horizon.log"], LOG_LINES)
     return report

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -66,7 +67,7 @@ class Browser:
     def choose(self, selector: str, value: str) -> None:
         """An entry of a list, which Horizon shows as a menu of its own."""
         self.click(f".themable-select:has({selector}) button")
-        self.click(f".themable-select:has({selector}) li[data-select-value='{value}'] a")
+        self.click(f".themable-select:has({selector}) a[data-select-value='{value}']")
 
     def picture(self, name: str) -> None:
         with self._inside():
@@ -85,7 +86,12 @@ class Browser:
         def found(driver: Any) -> Any:
             return next((one for one in driver.find_elements(By.CSS_SELECTOR, selector) if text in one.text), None)
 
-        return WebDriverWait(self._driver, PAGE_LIMIT_S).until(found, f"{selector} with {text!r} at {self._driver.current_url}")
+        try:
+            return WebDriverWait(self._driver, PAGE_LIMIT_S).until(found, f"{selector} with {text!r} at {self._driver.current_url}")
+        except TimeoutException:
+            (self._pictures / "not-found.html").write_text(self._driver.page_source)
+            self._driver.save_screenshot(str(self._pictures / "not-found.png"))
+            raise
 
 
 @pytest.fixture(scope="module")
