@@ -21,7 +21,7 @@ from nova_blockmigrate.virt.driver import Journal
 from nova_blockmigrate.virt.libvirt import guest as guests
 from nova_blockmigrate.virt.libvirt import qemu_log
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
-from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, Asker, Fence, Fencer
+from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
@@ -134,7 +134,7 @@ class Settlement:
             case Action.RESUME_SOURCE:
                 return self._resume_source(destination)
             case Action.FENCE_AND_RESUME | Action.FENCE_AND_FINISH:
-                self._fence()
+                self._fence(PAUSED_BY_USER if source.copy is Copy.PAUSED_BY_USER else PAUSED_BY_MIGRATION)
             case Action.RESUME_DESTINATION:
                 return self._resume_destination(source)
             case Action.FINISH:
@@ -177,7 +177,7 @@ class Settlement:
 
     def _resume_source(self, destination: Observation) -> TransferOutcome | None:
         situation = self._situation
-        if destination.copy is not Copy.UNREACHABLE:
+        if destination.copy is not Copy.UNREACHABLE and not self._is_lost:
             self._destroy_destination()
         domain = situation.source.domain(situation.uuid, situation.name)
         with situation.source.errors("resume the guest"):
@@ -186,24 +186,24 @@ class Settlement:
 
     # --- the guest moves --------------------------------------------------------------------------------------------
 
-    def _fence(self) -> None:
-        """Kill a source that libvirt calls paused by migration; the next look sees what came of it."""
+    def _fence(self, paused: tuple[int, int]) -> None:
+        """Kill a source that is paused as it was seen to be; the next look sees what came of it."""
         situation = self._situation
         domain = situation.source.domain(situation.uuid, situation.name)
         process = situation.process or QemuProcess.find(situation.name, situation.uuid)
         if process is None:
-            self._fence_by_libvirt(domain)
+            self._fence_by_libvirt(domain, paused)
             return
         asker = Asker(domain)
         try:
-            fencer = Fencer(process, asker, PAUSED_BY_MIGRATION, lambda: situation.journal.mark(FENCED), arrived=lambda: True)
+            fencer = Fencer(process, asker, paused, lambda: situation.journal.mark(FENCED), arrived=lambda: True)
             if fencer.fence(ran_again=False) is Fence.DEAD:
                 process.ends_within(LONGEST_PAUSE_S)
         finally:
             asker.close()
 
-    def _fence_by_libvirt(self, domain: Any) -> None:
-        if tuple(domain.state()) == PAUSED_BY_MIGRATION:
+    def _fence_by_libvirt(self, domain: Any, paused: tuple[int, int]) -> None:
+        if tuple(domain.state()) == paused:
             domain.destroy()
             self._situation.journal.mark(FENCED)
 

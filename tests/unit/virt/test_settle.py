@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import libvirt
@@ -98,6 +99,52 @@ def test_a_source_that_waits_is_ended_before_the_destination_runs(monkeypatch: p
     assert outcome.verdict is Verdict.HANDED_OVER
     assert (source.done, destination.done) == (["destroy"], ["resume"])
     assert journal.has(FENCED)
+
+
+@pytest.mark.parametrize("here", [PAUSED_BY_MIGRATION, PAUSED_BY_USER])
+def test_a_source_that_waits_is_ended_when_the_destination_runs(monkeypatch: pytest.MonkeyPatch, here: State) -> None:
+    source, destination = FakeHost("a", here), FakeHost("b", RUNNING)
+    journal = Journal()
+    monkeypatch.setattr(settle, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(settle.QemuProcess, "find", lambda name, uuid: None)
+    outcome = reach(source, destination, journal)
+    assert (outcome.verdict, source.done, destination.done) == (Verdict.HANDED_OVER, ["destroy"], [])
+    assert journal.has(FENCED)
+
+
+# --- an operator says that the destination is dead -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("here", "marks", "done"), [(PAUSED_BY_MIGRATION, (), ["resume"]), (MIGRATED, (FENCED,), []), (SHUT_DOWN, (FENCED,), [])]
+)
+def test_the_guest_is_here_again_when_its_destination_is_dead(here: State, marks: tuple[str, ...], done: list[str]) -> None:
+    source, destination = FakeHost("a", here), FakeHost("b", PAUSED_BY_USER)
+    destination.reachable = False
+    outcome = reach(source, destination, Journal(*marks), destination_is_dead=True)
+    assert (outcome.verdict, source.done, destination.done) == (Verdict.STAYED, done, [])
+    assert settle.LOST in outcome.reason
+
+
+def test_a_guest_that_libvirt_has_forgotten_is_defined_again_when_its_destination_is_dead() -> None:
+    source, destination, defined = FakeHost("a"), FakeHost("b", PAUSED_BY_USER), list[str]()
+    source.connection = lambda: SimpleNamespace(defineXML=defined.append)  # type: ignore[attr-defined]
+    destination.reachable = False
+    outcome = reach(source, destination, Journal(FENCED), destination_is_dead=True)
+    assert (outcome.verdict, outcome.power_state, defined) == (Verdict.STAYED, PowerState.SHUTDOWN, [GUEST.xml])
+
+
+def test_nobody_has_to_believe_that_a_destination_is_dead_that_answers() -> None:
+    source, destination = FakeHost("a", MIGRATED), FakeHost("b", RUNNING)
+    outcome = reach(source, destination, Journal(FENCED), destination_is_dead=True)
+    assert (outcome.verdict, source.done, destination.done) == (Verdict.HANDED_OVER, [], [])
+
+
+def test_without_that_word_a_complete_copy_that_is_out_of_reach_is_waited_for() -> None:
+    source, destination = FakeHost("a", MIGRATED), FakeHost("b", PAUSED_BY_USER)
+    destination.reachable = False
+    outcome = reach(source, destination, Journal(FENCED))
+    assert (outcome.verdict, source.done, destination.done) == (Verdict.UNDECIDED, [], [])
 
 
 def test_a_guest_that_was_paused_arrives_paused() -> None:
