@@ -169,6 +169,10 @@ class Records:
     def _everything(self) -> list[HostRecord]:
         return [*self._records.values(), *self._servers.values()]
 
+    def lists_base(self, path: str) -> bool:
+        """Whether a guest that is here, or on its way, was given this base (`virt.libvirt.unmake.BASE`)."""
+        return any(artefact == Artefact("base", path) for record in self._everything() for artefact in record.artefacts())
+
     # --- migrations -------------------------------------------------------------------------------------------------
 
     def open(self, plan: MigrationPlan, role: str) -> HostRecord:

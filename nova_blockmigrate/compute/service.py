@@ -11,6 +11,7 @@ from oslo_log import log
 from oslo_service import loopingcall
 
 from nova_blockmigrate import concurrency, rpc
+from nova_blockmigrate.compute.base_cleaning import BaseCleaning
 from nova_blockmigrate.compute.epochs import Epochs
 from nova_blockmigrate.compute.firewall import FirewallWatch
 from nova_blockmigrate.compute.jobs import Jobs
@@ -56,7 +57,7 @@ class ComputeService:
         arrivals.start(interval=LOOK_INTERVAL_S, stop_on_exception=False)
         watch = loopingcall.DynamicLoopingCall(FirewallWatch(self._conf, self._host, self._driver).look)
         watch.start(stop_on_exception=False, periodic_interval_max=self._conf.network.firewall_refresh_interval)
-        self._periodic += [reports, arrivals, watch]
+        self._periodic += [reports, arrivals, watch, *self._clean_bases(records)]
         LOG.info("Compute service of %s is ready", self._host)
 
     def stop(self) -> None:
@@ -67,6 +68,14 @@ class ComputeService:
             self._server.stop()
             self._server.wait()
         concurrency.run_native(self._driver.close)
+
+    def _clean_bases(self, records: Records) -> list[loopingcall.LoopingCallBase]:
+        options = self._conf.image_cache
+        if not options.remove_unused_base_images or options.manager_interval <= 0:
+            return []
+        call = loopingcall.FixedIntervalLoopingCall(BaseCleaning(self._conf, self._host, self._driver, records).look)
+        call.start(interval=options.manager_interval, initial_delay=options.manager_interval, stop_on_exception=False)
+        return [call]
 
     def _resume_transfers(self, migrations: MigrationJobs) -> None:
         for plan, arguments in migrations.interrupted_transfers():

@@ -37,6 +37,20 @@ OPTIONS = {
             "there; every compute host must see the same files (shared, or copied).",
         ),
     ],
+    "image_cache": [
+        cfg.BoolOpt(
+            "remove_unused_base_images",
+            default=True,
+            help="Remove base images of ours from `instances_path`/_base that no guest of the host needs any more.",
+        ),
+        cfg.IntOpt(
+            "remove_unused_original_minimum_age_seconds",
+            default=24 * 3600,
+            min=0,
+            help="Seconds for which no guest of the host must have needed a base image before it is removed.",
+        ),
+        cfg.IntOpt("manager_interval", default=2400, min=-1, help="Seconds between two looks for such images; 0 or -1: none."),
+    ],
     GROUP: _GLANCE,
 }
 # (registered by keystoneauth for the auth_type that is chosen, as some of them are required then; here for the sample only)

@@ -50,6 +50,10 @@ class BaseImages:
         self._directory = os.path.join(instances_path, BASE_DIRECTORY)
         self._source, self._manifests, self._force_raw, self._host = source, manifests, force_raw, host
 
+    @property
+    def directory(self) -> str:
+        return self._directory
+
     def path_of(self, image: ImageRef) -> str:
         """Where the base of an image lies, or would."""
         return os.path.join(self._directory, hashlib.sha1(image.id.encode(), usedforsecurity=False).hexdigest())
@@ -61,9 +65,7 @@ class BaseImages:
         """
         path = self.path_of(image)
         file_format = "raw" if self._force_raw else image.disk_format
-        if known := self._known(image, path):
-            return Base(known, file_format)
-        with making(path):
+        with making(path):  # (a base that is there may be on its way out: see `cleaning`)
             known = self._known(image, path) or self._make(image, path, file_format)
         return Base(known, file_format)
 
@@ -86,11 +88,11 @@ class BaseImages:
             with completing(made) as part:
                 run_or_fail([*command, part], CONVERT_TIMEOUT_S, f"make the base of image {image.id}", self._host)
         sha256 = manifest.compute(made)
-        if made != path:
-            made = self._place_beside(made, path, sha256)
-        self._manifests.record(made, sha256, made_from=image.id)
-        LOG.info("%s was made from image %s", made, image.id)
-        return made
+        place = made if made == path else self._place_beside(made, path, sha256)
+        ours = made == path or place != path
+        self._manifests.record(place, sha256, made_from=image.id, ours=ours or self._manifests.is_ours(place))
+        LOG.info("%s was made from image %s", place, image.id)
+        return place
 
     def _place_beside(self, made: str, path: str, sha256: str) -> str:
         if os.path.isfile(path) and self._manifests.sha256_of(path) == sha256:
@@ -104,6 +106,12 @@ class BaseImages:
 def beside(path: str, sha256: str) -> str:
     """The name of a file whose own name a file with other bytes has."""
     return f"{path}.{sha256[:HASH_DIGITS]}"
+
+
+def names_of(path: str) -> tuple[str, ...]:
+    """Names under which a file may be spoken of: its own, and the one that a file with other bytes has, if it lies beside that."""
+    name, _, digits = path.rpartition(".")
+    return (path, name) if len(digits) == HASH_DIGITS else (path,)
 
 
 def scratch_names(path: str) -> list[str]:

@@ -42,14 +42,30 @@ class Manifests:
         """Id of the image that a file was made from by this service, when it has not changed since; else an empty string."""
         return str(self._believed(path).get("made_from", ""))
 
-    def record(self, path: str, sha256: str, made_from: str = "") -> str:
-        """Write the manifest of a file; returns the hash. Where that is not allowed, or there is no room, it is left."""
+    def is_ours(self, path: str) -> bool:
+        """Whether this service has made or brought a file, and it has not changed since."""
+        return bool(self._believed(path).get("ours"))
+
+    def note_use(self, path: str, now_s: float) -> None:
+        """A file is needed now (seconds since the epoch)."""
+        os.utime(self._manifest_of(path), (now_s, now_s))
+
+    def last_use(self, path: str) -> float:
+        """When a file was needed last, as far as that was noted; else when it was hashed."""
+        return os.stat(self._manifest_of(path)).st_mtime
+
+    def record(self, path: str, sha256: str, made_from: str = "", ours: bool = False) -> str:
+        """Write the manifest of a file; returns the hash. Where that is not allowed, or there is no room, it is left.
+
+        `ours`: this service has just made the file, or brought it.
+        """
         manifest = self._manifest_of(path)
         part = f"{manifest}.{os.getpid()}.part"
         try:
             os.makedirs(self._directory, exist_ok=True)
             with open(part, "w", encoding="utf-8") as file:
-                json.dump({"path": path, "sha256": sha256, "identity": _identity(path), "made_from": made_from}, file)
+                manifest_of = {"path": path, "sha256": sha256, "identity": _identity(path), "made_from": made_from, "ours": ours}
+                json.dump(manifest_of, file)
             os.replace(part, manifest)
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC):

@@ -94,7 +94,7 @@ class Exchange:
             partial.drop()
             raise StorageError(host=self.host, action=f"fetch {path}", reason=f"its sha256 is {found}, expected {sha256}")
         partial.finish()
-        self.manifests.record(path, sha256)
+        self.manifests.record(path, sha256, ours=True)
         return os.stat(path).st_blocks * 512
 
     def _complete(self, uri: str, path: str, partial: Partial) -> bool:

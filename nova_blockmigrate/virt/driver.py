@@ -196,6 +196,14 @@ class ComputeDriver(abc.ABC):
     def refresh_firewall(self, servers: list[Server]) -> None:  # noqa: B027 - a driver may have no firewall
         """Put the rules of guests in force as they are now, each guest's at once; those that are not here are passed over."""
 
+    def remove_unused_bases(self, is_listed: Callable[[str], bool], minimum_age_s: float) -> tuple[str, ...]:
+        """Remove base images of ours that no guest of this host has needed for so long, and that no ledger lists (`is_listed`);
+        returns their paths.
+
+        :raises BlockMigrateError: it cannot be said what guests need.
+        """
+        return ()
+
     def read_connections(self, server: Server) -> list[str]:
         """The network connections that a guest of this host has (or had, until it left) open, in a form of the driver's own."""
         return []

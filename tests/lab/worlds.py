@@ -51,6 +51,7 @@ def configured(lab: Any, host: str, name: str, options: dict[str, str], env: dic
     lines = before
     for option, value in options.items():
         section, _, option = option.rpartition(".")
+        lines += "" if f"[{section}]\n" in lines else f"\n[{section}]\n"
         lines = lines.replace(f"[{section}]\n", f"[{section}]\n{option} = {value}\n")
     path.write_text(lines)
     try:

@@ -65,8 +65,8 @@ class Bringing:
         return True
 
     def _share(self, path: str) -> None:
-        """A file that was brought for another guest stays as long as this one needs it, too."""
-        if self._ledger.is_shared(Artefact(BASE, path)):
+        """A file that was brought for another guest, or lies in the cache, stays as long as this one needs it, too."""
+        if cache.is_cached(path) or self._ledger.is_shared(Artefact(BASE, path)):
             with self._ledger.entry(BASE, path):
                 pass
 

@@ -12,6 +12,7 @@ from oslo_log import log
 
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import ConfigurationError, StorageError
+from nova_blockmigrate.image import cleaning
 from nova_blockmigrate.image import source as image_source
 from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.image.manifest import Manifests
@@ -39,6 +40,7 @@ from nova_blockmigrate.virt.libvirt import (
     arrival,
     domain_xml,
     flags,
+    in_use,
     inspect_guest,
     inspect_host,
     load,
@@ -206,6 +208,10 @@ class LibvirtDriver(ComputeDriver):
 
     def take_over_connections(self, server: Server, connections: list[str]) -> None:
         self.plumbing.take_over(connections)
+
+    def remove_unused_bases(self, is_listed: Callable[[str], bool], minimum_age_s: float) -> tuple[str, ...]:
+        used, now_s = in_use.used_files(self.host), native.time.time()
+        return cleaning.remove_unused(self.images.directory, self.manifests, used, is_listed, minimum_age_s, now_s)
 
     # --- guests that others made ------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import libvirt
@@ -22,13 +23,31 @@ def users_of(host: Host, path: str, but: str) -> str:
     return ", ".join(words for domain in domains if domain.UUIDString() != but and (words := _use(host, domain, path)))
 
 
+def used_files(host: Host) -> set[str]:
+    """Real paths of all files that domains of this host use, now or when they start next.
+
+    :raises StorageError: the disks of one cannot be read.
+    """
+    with host.errors("list domains"):
+        domains = host.connection().listAllDomains()
+    found: set[str] = set()
+    for domain in domains:
+        for text in _texts(domain):
+            found |= _files(DomainFacts(text), host)
+    return {os.path.realpath(path) for path in found if path}
+
+
+def _texts(domain: Any) -> set[str]:
+    """Its definitions; none when it is gone meanwhile."""
+    try:
+        return {domain.XMLDesc(0), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)}
+    except libvirt.libvirtError:
+        return set()
+
+
 def _use(host: Host, domain: Any, path: str) -> str:
     try:
-        texts = {domain.XMLDesc(0), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)}
-    except libvirt.libvirtError:  # it is gone meanwhile
-        return ""
-    try:
-        used = any(path in _files(DomainFacts(text), host) for text in texts)
+        used = any(path in _files(DomainFacts(text), host) for text in _texts(domain))
     except StorageError as error:
         return f"domain {domain.name()} may use it ({error.message})"
     return f"domain {domain.name()} uses it" if used else ""

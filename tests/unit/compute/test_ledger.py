@@ -150,6 +150,17 @@ def test_a_server_that_is_gone_leaves_no_ledger(directory: pathlib.Path) -> None
     assert list(directory.rglob("*.jsonl")) == []
 
 
+def test_a_base_is_listed_as_long_as_any_guest_has_it(directory: pathlib.Path) -> None:
+    records = Records(directory)
+    with records.open(PLAN, "destination").entry("base", "/base"):
+        pass
+    records.settle(PLAN)
+    assert records.lists_base("/base") and not records.lists_base("/other")
+
+    records.close_server(SERVER.uuid)
+    assert not records.lists_base("/base")
+
+
 def test_a_server_of_which_nothing_was_listed_has_no_file(directory: pathlib.Path) -> None:
     ledger = Records(directory).of_server(SERVER.uuid)
     assert list(directory.rglob("*.jsonl")) == []
