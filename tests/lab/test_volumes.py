@@ -12,9 +12,10 @@ import pytest
 from labkit import foreign, guest, scenario, seed, tgt
 from labkit.commands import wait_until
 from labkit.scenario import HOST
-from tests.lab.copying import begin
+from tests.lab.copying import begin, speed_up
 
 PAYLOAD_MIB = 192
+CRAWLING_MBIT_S = 20
 
 
 def initiator(host: str) -> str:
@@ -222,6 +223,42 @@ def test_a_server_that_boots_from_a_volume_moves_and_nothing_is_copied(lab: Any,
     assert diskless.guest.verify().is_whole
     assert scenario.leftovers(lab, "compute1", diskless) == []
     assert (secrets(lab, "compute1"), len(secrets(lab, "compute2"))) == ([], 1)
+
+
+@pytest.fixture
+def crawling(lab: Any) -> Iterator[None]:
+    """Memory alone takes long enough for something to happen in the middle."""
+    lab.limit_rate("compute1", CRAWLING_MBIT_S)
+    yield
+    speed_up(lab)
+
+
+@pytest.mark.usefixtures("crawling")
+def test_a_server_that_boots_from_a_volume_is_rolled_back_in_mid_transfer(lab: Any, client: Any, diskless: Any, root: str) -> None:
+    before = diskless.guest.status()
+    lab.nova("live-migration", diskless.name, "compute2")
+
+    def on_the_way() -> bool:
+        running = client.running_migrations(diskless.id)
+        return bool(running and running[0]["status"] == "running" and running[0]["memory_processed_bytes"])
+
+    wait_until(on_the_way, 60, "memory is being sent")
+    assert tgt.served(lab.layout, root) == only("compute1", "compute2")
+    assert (len(secrets(lab, "compute1")), len(secrets(lab, "compute2"))) == (1, 1)
+    lab.run("compute2", ["sh", "-c", f"kill -9 $(cat /run/libvirt/qemu/{diskless.domain}.pid)"])
+    speed_up(lab)
+    migration = scenario.wait_for_end(client, diskless.id, 60)
+
+    assert migration["status"] == "failed"
+    scenario.wait_for_status(client, diskless.id, "ACTIVE", 30)
+    assert client.server(diskless.id)[HOST] == "compute1"
+    assert tgt.served(lab.layout, root) == only("compute1")
+    assert (len(secrets(lab, "compute1")), secrets(lab, "compute2")) == (1, [])
+    assert scenario.leftovers(lab, "compute2", diskless) == []
+    now = diskless.guest.wait()
+    assert guest.uptime_went_on(before, now)
+    diskless.guest.wait_for_record(now["record"] + 20)
+    assert diskless.guest.verify().is_whole
 
 
 def test_block_migration_of_a_server_without_local_disks_is_refused_and_changes_nothing(
