@@ -130,6 +130,8 @@ def test_an_administrator_moves_a_server_by_the_form(client: Any, neutron: Any, 
     browser.click("label[for=id_block_migration]")
     browser.picture("live-migrate-form")
     browser.click("input[type=submit].btn-primary")
+    asked = f"/os-migrations?instance_uuid={server.id}"
+    wait_until(lambda: client.request("GET", asked)["migrations"], PAGE_LIMIT_S, "Horizon has asked for the migration")
     migration = scenario.wait_for_end(client, server.id, 180)
     assert migration["status"] == "completed"
     assert client.server(server.id)[HOST] == "compute2"
