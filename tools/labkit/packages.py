@@ -23,6 +23,7 @@ PACKAGES = (
     "qemu-system-x86",
     "qemu-utils",
     "qemu-block-extra",
+    "ovmf",
     "iproute2",
     "iputils-ping",
     "nftables",
