@@ -70,6 +70,8 @@ class Lab:
     def __init__(self, state: Path) -> None:
         self.record = Record.load(state / "lab.json")
         self.layout = Layout(state, self.record.hosts if self.record else 2)
+        self.own_network = ""
+        """Id of `seed.NETWORK`, when somebody has asked for it."""
 
     # Up
 
@@ -85,6 +87,7 @@ class Lab:
         if os.geteuid() != 0:
             raise LabError("only root can make namespaces and run libvirt's daemons: try sudo")
         progress = progress or Progress(quiet=True)
+        self.own_network = ""
         with locked_folder(self.layout.state):
             self._remember(hosts, with_services, options)
             image = self._gather(progress, with_services)

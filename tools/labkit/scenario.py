@@ -93,6 +93,15 @@ class Server:
         return f"{self.folder}/disk"
 
 
+def _network_id(lab: Lab, name: str) -> str:
+    """The laboratory's own network is asked for once: that one stays, and the command takes seconds on a slow machine."""
+    if name == seed.NETWORK and lab.own_network:
+        return lab.own_network
+    known = {one["name"]: one["id"] for one in json.loads(seed.manage(lab.layout, "network", "list", "--json"))}
+    lab.own_network = known.get(seed.NETWORK, "")
+    return str(known[name])
+
+
 def boot(
     lab: Lab,
     client: Client,
@@ -103,8 +112,7 @@ def boot(
     image: str = seed.IMAGE,
 ) -> Server:
     """`nova boot` on a host, with a port on each of the networks named, and wait until its guest answers on the first."""
-    known = {one["name"]: one["id"] for one in json.loads(seed.manage(lab.layout, "network", "list", "--json"))}
-    nics = [word for network in networks for word in ("--nic", f"net-id={known[network]}")]
+    nics = [word for network in networks for word in ("--nic", f"net-id={_network_id(lab, network)}")]
     where = [*nics, "--availability-zone", f"nova:{host}"]
     lab.nova("boot", "--flavor", flavor, "--image", image, *where, name)
     server_id = api.server_id(lab.layout, seed.token_of(lab.layout), name)
@@ -114,8 +122,7 @@ def boot(
 
 def boot_from_volume(lab: Lab, client: Client, name: str, host: str, volume: str) -> Server:
     """`nova boot --boot-volume` on a host, and wait until the guest answers."""
-    known = {one["name"]: one["id"] for one in json.loads(seed.manage(lab.layout, "network", "list", "--json"))}
-    where = ["--nic", f"net-id={known[seed.NETWORK]}", "--availability-zone", f"nova:{host}"]
+    where = ["--nic", f"net-id={_network_id(lab, seed.NETWORK)}", "--availability-zone", f"nova:{host}"]
     lab.nova("boot", "--flavor", "m1.tiny", "--boot-volume", volume, *where, name)
     server_id = api.server_id(lab.layout, seed.token_of(lab.layout), name)
     wait_for_status(client, server_id, "ACTIVE", 120)
