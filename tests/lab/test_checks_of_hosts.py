@@ -23,7 +23,7 @@ from labkit.errors import LabError
 from labkit.lab import Lab
 
 CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
-EMULATOR = libvirt_host.EMULATORS / "qemu-system-x86_64"
+EMULATORS = (libvirt_host.EMULATORS / "qemu-system-x86_64", "/usr/bin/qemu-system-x86_64")
 CPU_MAP = "/usr/share/libvirt/cpu_map"
 SMALL_DISK = (f"mount -t tmpfs -o size=900m none {INSTANCES}", f"umount {INSTANCES}")
 """Room for what the guest's disk has now, not for what it may have."""
@@ -63,7 +63,8 @@ def little_memory(lab: Lab) -> Any:
 
 
 def no_emulator(lab: Lab) -> Any:
-    return sh(lab, DESTINATION, f"touch /run/empty; mount --bind /run/empty {EMULATOR}", f"umount {EMULATOR}")
+    hide = "; ".join(f"mount --bind /run/empty {each}" for each in EMULATORS)
+    return sh(lab, DESTINATION, f"touch /run/empty; {hide}", f"umount {' '.join(map(str, EMULATORS))}")
 
 
 # --- hosts that are poor, or old ------------------------------------------------------------------------------------------
