@@ -136,7 +136,9 @@ def copying(client: Any, server_id: str) -> bool:
 
 
 @pytest.mark.usefixtures("lan")
-@pytest.mark.parametrize("kind", INTERFACES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long) if kind == "libvirt network" else kind for kind in INTERFACES]
+)
 def test_a_guest_moves_whatever_it_is_connected_by_and_a_roll_back_harms_nothing(lab: Any, client: Any, kind: str) -> None:
     make = f"mkdir -p {HOME}; qemu-img create -q -f qcow2 -b {foreign.image_path(lab)} -F qcow2 {OVERLAY} 1G"
     shell(lab, "compute1", make)

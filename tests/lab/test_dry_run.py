@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from labkit import api, seed
 from labkit.layout import VENV
 
@@ -59,6 +61,7 @@ def test_a_healthy_pair_passes_and_nothing_is_changed(lab: Any, client: Any, boo
     assert estimate["seconds_range"][0] <= estimate["seconds"] <= estimate["seconds_range"][1]
 
 
+@pytest.mark.long
 def test_the_report_is_fast(lab: Any, boot: Callable[..., Any], capsys: Any) -> None:
     server = boot()
     path = f"/blockmigrate/v1/servers/{server.id}/preflight?host=compute2"
@@ -71,6 +74,7 @@ def test_the_report_is_fast(lab: Any, boot: Callable[..., Any], capsys: Any) -> 
         print(f"\nreport of a healthy pair: {', '.join(f'{each:.2f}' for each in seconds)} s, one of them watching the guest")
 
 
+@pytest.mark.long
 def test_without_host_the_other_one_is_ranked_first(lab: Any, boot: Callable[..., Any]) -> None:
     server = boot()
     said = preflight(lab, server.name)

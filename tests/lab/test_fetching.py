@@ -79,6 +79,7 @@ def noted_bytes(lab: Any) -> int:
     return sum(json.loads(line)[1] for line in ranges)
 
 
+@pytest.mark.long
 def test_a_destination_that_is_killed_in_mid_fetch_brings_only_the_rest(lab: Any, client: Any, server: Any) -> None:
     before = server.guest.status()
     noted, brought = point(lab, "fetch.range_noted"), point(lab, "prepare.base_fetched")
@@ -114,6 +115,7 @@ def test_a_destination_that_is_killed_in_mid_fetch_brings_only_the_rest(lab: Any
     assert server.guest.verify().is_whole
 
 
+@pytest.mark.long
 def test_a_migration_that_is_given_up_in_mid_fetch_leaves_no_part_of_it(lab: Any, client: Any, server: Any) -> None:
     noted = point(lab, "fetch.range_noted")
     noted.arm()

@@ -174,6 +174,7 @@ def deleted(lab: Any, name: str) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("groups")
 def test_rules_for_a_group_follow_its_members(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     data, web = boot("compute1", "lm001"), boot("compute2", "lm002")

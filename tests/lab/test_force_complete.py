@@ -18,7 +18,7 @@ WRITES_MIB_S = 64
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
+@pytest.mark.parametrize("paused", [False, pytest.param(True, marks=pytest.mark.long)], ids=["running", "paused"])
 def test_a_guest_whose_move_is_forced_arrives_as_it_was(lab: Any, client: Any, boot: Callable[..., Any], paused: bool) -> None:
     server = boot()
     server.guest.write_payload(PAYLOAD_MIB)
@@ -51,6 +51,7 @@ def force(lab: Any, client: Any, server: Any) -> dict[str, Any]:
     return migration
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("slow")
 def test_a_guest_that_writes_faster_than_the_network_arrives_when_it_is_forced(
     lab: Any, client: Any, boot: Callable[..., Any]
@@ -78,7 +79,11 @@ def kill_what_arrives(lab: Any, server: Any, _migration: dict[str, Any]) -> None
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize(("ends", "status"), [(abort, "cancelled"), (kill_what_arrives, "failed")], ids=["aborted", "failed"])
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [(abort, "cancelled"), pytest.param(kill_what_arrives, "failed", marks=pytest.mark.long)],
+    ids=["aborted", "failed"],
+)
 def test_a_guest_that_was_paused_for_a_forced_move_goes_on_when_that_comes_to_nothing(
     lab: Any, client: Any, boot: Callable[..., Any], ends: Callable[..., None], status: str
 ) -> None:

@@ -92,6 +92,7 @@ def test_services_on_the_controller_stay_small(lab: Any, service: str) -> None:
     assert resident_mib(pid) < 150
 
 
+@pytest.mark.long
 def test_the_compute_service_stays_small_after_its_work(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     from labkit import machine
 

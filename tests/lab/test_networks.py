@@ -146,6 +146,7 @@ def behind(lab: Any, bridge: str, mac: str) -> str:
     return next((str(entry["ifname"]) for entry in entries if entry["mac"] == mac.lower() and "master" in entry), "")
 
 
+@pytest.mark.long
 def test_guests_share_what_was_made_and_the_last_takes_it_away(
     lab: Any, client: Any, segments: tuple[str, ...], boot: Callable[..., Any]
 ) -> None:

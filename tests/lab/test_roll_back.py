@@ -107,6 +107,7 @@ def test_the_destinations_qemu_dies_mid_copy(lab: Any, client: Any, boot: Callab
     assert_unharmed(lab, client, server, before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("slow")
 def test_a_killed_source_compute_service_finishes_when_it_is_back(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()
@@ -128,6 +129,7 @@ def test_a_killed_source_compute_service_finishes_when_it_is_back(lab: Any, clie
     assert scenario.leftovers(lab, "compute1", server) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("slow")
 def test_a_killed_conductor_is_replaced_and_the_migration_completes(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     server = boot()

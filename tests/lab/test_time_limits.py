@@ -14,7 +14,9 @@ from tests.lab.worlds import DESTINATION, SOURCE, configured
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("option", ["live_migration_timeout", "live_migration_completion_timeout"])
+@pytest.mark.parametrize(
+    "option", ["live_migration_timeout", pytest.param("live_migration_completion_timeout", marks=pytest.mark.long)]
+)
 def test_a_transfer_beyond_its_limit_fails_and_says_so(lab: Any, client: Any, boot: Callable[..., Any], option: str) -> None:
     with configured(lab, SOURCE, "compute", {f"libvirt.{option}": "2"}):
         server = boot()
@@ -30,6 +32,7 @@ def test_a_transfer_beyond_its_limit_fails_and_says_so(lab: Any, client: Any, bo
         assert_unharmed(lab, client, server, before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("slow")
 def test_a_transfer_beyond_its_limit_is_hurried_where_that_is_the_action(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
     options = {"libvirt.live_migration_timeout": "2", "libvirt.live_migration_timeout_action": "force_complete"}

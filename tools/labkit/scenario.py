@@ -23,6 +23,10 @@ HOST = "OS-EXT-SRV-ATTR:host"
 TASK = "OS-EXT-STS:task_state"
 
 
+class NotFound(LabError):
+    """The API does not know it."""
+
+
 class Client:
     """One kept connection to the API, for what must be asked often or timed."""
 
@@ -49,7 +53,8 @@ class Client:
             answer = self._send(method, path, body)
         content = answer.read()
         if answer.status >= 400:
-            raise LabError(f"{method} {path}: {answer.status} {content[:500].decode(errors='replace')}")
+            kind = NotFound if answer.status == http.HTTPStatus.NOT_FOUND else LabError
+            raise kind(f"{method} {path}: {answer.status} {content[:500].decode(errors='replace')}")
         return json.loads(content) if content else None
 
     def _send(self, method: str, path: str, body: Any) -> http.client.HTTPResponse:
@@ -154,7 +159,10 @@ def attach_volume(lab: Lab, client: Client, server: Server, volume: str) -> None
 def delete_all(lab: Lab, client: Client) -> None:
     """Delete every server, and wait until they are gone."""
     for server in client.request("GET", "/servers?all_tenants=1")["servers"]:
-        client.request("DELETE", f"/servers/{server['id']}")
+        try:
+            client.request("DELETE", f"/servers/{server['id']}")
+        except NotFound:
+            continue  # it was being deleted when it was listed
     wait_until(lambda: not client.request("GET", "/servers?all_tenants=1")["servers"], 60, "servers are deleted")
 
 
