@@ -148,7 +148,7 @@ def test_a_file_that_is_not_there_cannot_be_served(exchange: Exchange, tmp_path:
 
 
 def test_a_copy_that_is_cut_off_leaves_nothing_of_the_name_and_may_be_tried_again(tmp_path: Path, base: Path, there: Path) -> None:
-    slow = Exchange("localhost", Manifests(str(tmp_path / "manifests")), limit_bytes_s=MIB // 4)
+    slow = Exchange("localhost", Manifests(str(tmp_path / "manifests")), limit_bytes_s=4 * MIB)
     failures: list[StorageError] = []
 
     def copy(uri: str) -> None:
@@ -165,6 +165,7 @@ def test_a_copy_that_is_cut_off_leaves_nothing_of_the_name_and_may_be_tried_agai
         part = Path(f"{there}{PART_SUFFIX}")
         while not part.exists() or not part.stat().st_blocks:
             assert thread.is_alive(), failures or "it was not slow"
+            native.time.sleep(0.01)
     thread.join()
     assert failures and not there.exists()
 
