@@ -150,6 +150,7 @@ def test_only_an_initiator_that_has_a_right_gets_in(lab: Any, server: Any, volum
 def test_a_target_daemon_that_was_restarted_serves_again_and_no_record_is_lost(lab: Any, server: Any, volume: str) -> None:
     lab.kill("controller", tgt.DAEMON, signal.SIGKILL)
     lab.start("controller", tgt.DAEMON)
+    wait_until(lambda: tgt.answers(lab.layout), 60, "tgtd answers")
 
     wait_until(lambda: tgt.served(lab.layout, volume) == only("compute1"), 60, "tgtd serves the volume again, to the same host")
     assert_whole(server)
