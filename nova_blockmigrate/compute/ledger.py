@@ -21,6 +21,7 @@ from oslo_log import log
 
 from nova_blockmigrate import breakpoints, concurrency
 from nova_blockmigrate.objects import Artefact, MigrationPlan, from_primitive, to_primitive
+from nova_blockmigrate.virt.driver import BASE
 
 LOG = log.getLogger(__name__)
 
@@ -170,8 +171,8 @@ class Records:
         return [*self._records.values(), *self._servers.values()]
 
     def lists_base(self, path: str) -> bool:
-        """Whether a guest that is here, or on its way, was given this base (`virt.libvirt.unmake.BASE`)."""
-        return any(artefact == Artefact("base", path) for record in self._everything() for artefact in record.artefacts())
+        """Whether a guest that is here, or on its way, was given this base."""
+        return any(artefact == Artefact(BASE, path) for record in self._everything() for artefact in record.artefacts())
 
     # --- migrations -------------------------------------------------------------------------------------------------
 

@@ -44,4 +44,5 @@ def _remove(path: str, manifests: Manifests, is_listed: Callable[[str], bool]) -
         if any(map(is_listed, cache.names_of(path))) or not manifests.is_ours(path):
             return False
         os.unlink(path)
+        manifests.forget(path)
         return True

@@ -72,6 +72,11 @@ class Manifests:
                 raise
         return sha256
 
+    def forget(self, path: str) -> None:
+        """A file was removed; one that has no manifest is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._manifest_of(path))
+
     def prune(self) -> None:
         """Forget files that are gone."""
         with contextlib.suppress(FileNotFoundError):

@@ -33,6 +33,9 @@ from nova_blockmigrate.survey import FoundGuest, GuestSurvey, HostSurvey, Recept
 from nova_blockmigrate.volume.api import Connector
 
 NAMESPACE = "nova_blockmigrate.virt"
+BASE = "base"
+"""Kind of artefact: a file that nobody writes to (base image, medium, kernel) and that other guests may use, too. The one kind that
+the compute service must know by name, as it says which of them its ledgers list."""
 
 
 class Ledger(Protocol):

@@ -15,10 +15,10 @@ from nova_blockmigrate.image import cache
 from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.objects import Artefact, DiskLayer, ImageRef
-from nova_blockmigrate.virt.driver import FetchBase, Ledger
+from nova_blockmigrate.virt.driver import BASE, FetchBase, Ledger
 from nova_blockmigrate.virt.libvirt import placing
 from nova_blockmigrate.virt.libvirt.placing import Place
-from nova_blockmigrate.virt.libvirt.unmake import BASE, clear_scratch, scratch_beside
+from nova_blockmigrate.virt.libvirt.unmake import clear_scratch, scratch_beside
 
 LOG = log.getLogger(__name__)
 

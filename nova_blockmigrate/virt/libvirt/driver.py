@@ -318,7 +318,7 @@ class LibvirtDriver(ComputeDriver):
         volumes.reconnect(self.host, server, self.access.connect)
 
     def _site(self, server: Server, ledger: Ledger) -> Site:
-        return Site(self.host, self.plumbing, server, ledger, self.access)
+        return Site(self.host, self.plumbing, server, ledger, self.access, self.manifests)
 
     def _is_connected_here(self, protocol: str) -> bool:
         """Whether such volumes are devices or files of this host, by os-brick."""

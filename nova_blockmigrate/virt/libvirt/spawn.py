@@ -8,11 +8,11 @@ from nova_blockmigrate.exceptions import FlavorTooSmall, Invalid
 from nova_blockmigrate.image.cache import BaseImages
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import DiskLayer, Server
-from nova_blockmigrate.virt.driver import Ledger
+from nova_blockmigrate.virt.driver import BASE, Ledger
 from nova_blockmigrate.virt.libvirt import disks, domain_xml, removal, volumes
 from nova_blockmigrate.virt.libvirt.guest import Guest
 from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.unmake import BASE, DIRECTORY, DOMAIN, FILE, Site, scratch_beside
+from nova_blockmigrate.virt.libvirt.unmake import DIRECTORY, DOMAIN, FILE, Site, scratch_beside
 from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess
 
 

@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterator
 from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import BlockMigrateError, StorageError
 from nova_blockmigrate.image import cache
+from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.network.plumbing import VIF, Plumbing
 from nova_blockmigrate.objects import Artefact, Server
-from nova_blockmigrate.virt.driver import Ledger
+from nova_blockmigrate.virt.driver import BASE, Ledger
 from nova_blockmigrate.virt.libvirt import in_use, volume_access
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.volume_access import VolumeAccess
 
 DIRECTORY, FILE, DOMAIN = "directory", "file", "domain"
-BASE = "base"
-"""A file that nobody writes to (base image, medium, kernel) and that other guests may use, too."""
 SCRATCH = "scratch"
 """What lies beside a file while it is made or brought; named by that file."""
 ADOPTED = "adopted"
@@ -42,6 +41,8 @@ class Site:
     ledger: Ledger
     access: VolumeAccess | None = None
     """Where there are volumes."""
+    manifests: Manifests | None = None
+    """Where hashes of its files may be noted."""
 
 
 Remover = Callable[[Site, str], str]
@@ -80,6 +81,8 @@ def scratch_beside(ledger: Ledger, path: str) -> Iterator[None]:
 
 def _remove_file(site: Site, name: str) -> str:
     _unlink(name)
+    if site.manifests is not None:
+        site.manifests.forget(name)
     return ""
 
 
@@ -128,7 +131,7 @@ def _remove_base(site: Site, name: str) -> str:
             return ""
         if users := in_use.users_of(site.host, name, but=site.server.uuid):
             return f"{name} stays on {site.host.name}: {users}"
-        _unlink(name)
+        _remove_file(site, name)
     return ""
 
 

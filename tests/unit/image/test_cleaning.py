@@ -52,6 +52,8 @@ def here(tmp_path: Path) -> Host:
 def test_a_base_that_nobody_needs_goes_and_is_made_again_when_somebody_does(here: Host) -> None:
     assert here.clean() == (here.base,)
     assert not os.path.exists(here.base)
+    with pytest.raises(FileNotFoundError):
+        here.manifests.last_use(here.base)
     assert here.make() == here.base and os.path.exists(here.base)
 
 

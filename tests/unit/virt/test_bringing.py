@@ -16,10 +16,11 @@ from nova_blockmigrate.image.cache import BaseImages, completing
 from nova_blockmigrate.image.manifest import Manifests
 from nova_blockmigrate.image.source import LocalDirectory
 from nova_blockmigrate.objects import Artefact, DiskLayer, GuestDescription, GuestDisk, ImageRef, MigrationPlan, PowerState, Server
+from nova_blockmigrate.virt.driver import BASE
 from nova_blockmigrate.virt.libvirt import in_use, placing, unmake
 from nova_blockmigrate.virt.libvirt.bringing import Bringing
 from nova_blockmigrate.virt.libvirt.host import Host
-from nova_blockmigrate.virt.libvirt.unmake import ADOPTED, BASE, SCRATCH, Site
+from nova_blockmigrate.virt.libvirt.unmake import ADOPTED, SCRATCH, Site
 
 CONTENT = b"the right bytes" * 1000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -51,7 +52,8 @@ class Destination:
     def leave(self, name: str) -> tuple[str, ...]:
         ledger = self.records.get(name)
         assert ledger is not None
-        return unmake.unmake(Site(Host("test:///default", "here"), None, self.server(name), ledger))  # type: ignore[arg-type]
+        host = Host("test:///default", "here")
+        return unmake.unmake(Site(host, None, self.server(name), ledger, manifests=self.manifests))  # type: ignore[arg-type]
 
     def _fetch(self, source: str, sha256: str, path: str) -> int:
         self.fetched.append(path)
@@ -71,6 +73,7 @@ def test_a_base_that_is_there_with_the_same_bytes_is_used_and_is_not_ours(here: 
 
     assert here.bringing("a").bring(here.layer, None, may_move=True).bytes_brought == 0
     here.leave("a")
+    assert here.manifests.recorded(here.layer.path) == SHA
 
     assert here.fetched == [] and Path(here.layer.path).exists()
 
@@ -108,6 +111,14 @@ def test_migrations_at_the_same_time_bring_a_base_once_and_the_last_takes_it_alo
         assert Path(here.layer.path).exists()
         assert here.leave(name) == ()
     assert list(here.folder.iterdir()) == []
+
+
+def test_a_base_that_goes_takes_its_manifest_along(here: Destination, tmp_path: Path) -> None:
+    here.bringing("a").bring(here.layer, None, may_move=True)
+    here.manifests.sha256_of(here.layer.path)
+    assert list((tmp_path / "manifests").iterdir())
+    here.leave("a")
+    assert list((tmp_path / "manifests").iterdir()) == []
 
 
 def test_a_base_that_another_domain_uses_stays_and_that_is_told(here: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
