@@ -19,8 +19,8 @@ from oslo_db import exception as db_exception
 from oslo_log import log
 
 from nova_blockmigrate import concurrency
-from nova_blockmigrate.nova_driver.arrivals import ARRIVED, DELETED, GONE, UNDER_WAY
-from nova_blockmigrate.nova_driver.standing import Standing, is_still_coming
+from nova_blockmigrate.nova_driver.arrivals import ARRIVED, DELETED, GONE, STAYED, UNDER_WAY
+from nova_blockmigrate.nova_driver.standing import CANCELLED, EVACUATION, FAILED, Standing, is_still_coming
 from nova_blockmigrate.objects import MigrationPlan
 
 LOG = log.getLogger(__name__)
@@ -77,10 +77,15 @@ class Answers:
         if instance.deleted:
             raise exception.InstanceNotFound(instance_id=instance_uuid)
         migrations = list(objects.MigrationList.get_by_filters(context, {"instance_uuid": instance_uuid}))
-        newest = max(migrations, key=lambda each: int(each.id), default=None)
-        status = next((each.status for each in migrations if each.uuid == migration_uuid), "")
-        is_newest = newest is not None and newest.uuid == migration_uuid
-        return Standing(instance.host, instance.task_state, status, is_newest)
+        this = next((each for each in migrations if each.uuid == migration_uuid), None)
+        later = [each for each in migrations if this is not None and int(each.id) > int(this.id)]
+        return Standing(
+            host=instance.host,
+            task_state=instance.task_state,
+            status=this.status if this is not None else "",
+            is_newest=this is not None and not later,
+            was_evacuated=any(each.migration_type == EVACUATION for each in later),
+        )
 
     def standing_if_known(self, context: Any, instance_uuid: str, migration_uuid: str) -> Standing | None:
         """The same, or None when nobody answers soon: a guest may be standing still meanwhile.
@@ -111,6 +116,8 @@ class Answers:
             return None
         if now.host == self._host:
             return ARRIVED
+        if now.status in (FAILED, CANCELLED) and not now.was_evacuated:
+            return STAYED
         if now.status in FINAL_STATUSES or now.host != plan.source_host:
             return GONE
         return UNDER_WAY if is_still_coming(plan, now) else None

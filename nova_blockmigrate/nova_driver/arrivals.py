@@ -38,9 +38,10 @@ DESTINATION, SOURCE_URI = "destination", "source_uri"
 RECONCILE_EVERY_S = 30.0
 
 EndOf = Callable[[MigrationPlan], str | None]
-"""How a migration ended, as Nova's database says: "arrived" when the server is here, "gone" when it is not and nothing of it is
-under way, "deleted" when there is no such server any more, "under way" while it is not over; None when nobody answers."""
-ARRIVED, GONE, DELETED, UNDER_WAY = "arrived", "gone", "deleted", "under way"
+"""How a migration ended, as Nova's database says: "arrived" when the server is here, "stayed" when its source said that it did not
+come, "gone" when it is not here and nothing of it is under way, "deleted" when there is no such server any more, "under way" while
+it is not over; None when nobody answers."""
+ARRIVED, STAYED, GONE, DELETED, UNDER_WAY = "arrived", "stayed", "gone", "deleted", "under way"
 LANDED = "landed"
 
 
@@ -69,9 +70,17 @@ class Arrivals:
             if got:
                 lock.release()
 
+    def clear_earlier(self, server_uuid: str) -> None:
+        """Before a guest comes, whatever driver its source has: what an earlier try left here is removed.
+
+        :raises UnsafeRemoval: it may be the only copy.
+        """
+        for earlier in self._plans_of(server_uuid):
+            LOG.warning("%s has left something here, and its server comes again", earlier.label)
+            self.unmake(earlier, stayed=self._end_of(earlier) == STAYED)
+
     def expect(self, plan: MigrationPlan, guest: GuestDescription, source_uri: str, directory: str) -> None:
-        """On disk before anything of the guest is here. What an earlier try left is removed."""
-        self._clear_earlier(plan, directory)
+        """On disk before anything of the guest is here."""
         record = self._records.open(plan, DESTINATION)
         record.keep(SOURCE_URI, source_uri)
         if not os.path.exists(directory):
@@ -108,12 +117,6 @@ class Arrivals:
     def _plans_of(self, server_uuid: str) -> list[MigrationPlan]:
         return [plan for plan in self._records.plans(DESTINATION) if plan.server.uuid == server_uuid]
 
-    def _clear_earlier(self, plan: MigrationPlan, directory: str) -> None:
-        for earlier in self._plans_of(plan.server.uuid):
-            if earlier.migration_uuid != plan.migration_uuid:
-                LOG.warning("%s an earlier try left something here", plan.label)
-                self.unmake(earlier)
-
     # --- watching ---------------------------------------------------------------------------------------------------
 
     def watch(self, end_of: EndOf) -> None:
@@ -147,9 +150,9 @@ class Arrivals:
                 self._unmake_files(plan)
             case "gone" if self._has_landed(plan):  # and has left again: nothing here is ours
                 self._records.close(plan.migration_uuid)
-            case "gone":
+            case "gone" | "stayed":
                 try:
-                    self.unmake(plan)
+                    self.unmake(plan, stayed=end == STAYED)
                 except UnsafeRemoval as error:
                     LOG.error("%s %s", plan.label, error)
 
@@ -168,16 +171,17 @@ class Arrivals:
         record = self._records.get(plan.migration_uuid)
         return record is not None and bool(record.kept(LANDED))
 
-    def unmake(self, plan: MigrationPlan) -> None:
+    def unmake(self, plan: MigrationPlan, stayed: bool = False) -> None:
         """Remove what a guest left here that did not come, as far as the record lists it.
 
+        `stayed`: its source said so; then a complete copy here is stale, though the source has nothing of it any more.
         :raises UnsafeRemoval: it runs here, or may have no other copy.
         """
         if self._records.get(plan.migration_uuid) is None:
             return
         source = self._source(plan)
         try:
-            concurrency.run_native(prepare.discard_copy, self._host, source, plan)
+            concurrency.run_native(prepare.discard_copy, self._host, source, plan, stayed)
         finally:
             source.close()
         self._unmake_files(plan)

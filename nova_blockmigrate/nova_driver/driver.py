@@ -337,6 +337,8 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         self, context: Any, instance: Any, block_device_info: Any, network_info: Any, disk_info: str | None, migrate_data: Any
     ) -> Any:
         self._leaving.finish(instance.uuid)
+        with _words_for_users():
+            self._arrivals.clear_earlier(instance.uuid)
         address = luggage.source_address(migrate_data.filename) if "filename" in migrate_data else None
         if migrate_data.is_shared_instance_path:
             directory = libvirt_utils.get_instance_path(instance)

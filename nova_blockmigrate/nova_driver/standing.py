@@ -13,6 +13,7 @@ from nova_blockmigrate.objects import MigrationPlan, Verdict
 
 MIGRATING = "migrating"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
+EVACUATION = "evacuation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Standing:
     """Of this migration. "error" is Nova's word for "not followed any more", and ends nothing."""
     is_newest: bool
     """No later migration of the server, of whatever kind, is known."""
+    was_evacuated: bool = False
+    """Later than this migration: the server was built anew, without the data of its disks."""
 
 
 class Next(enum.StrEnum):

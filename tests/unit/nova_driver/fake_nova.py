@@ -35,6 +35,7 @@ class Stored(types.SimpleNamespace):
     """A row: a copy of it is what the database gives, and saving writes the copy back."""
 
     row: Stored | None = None
+    migration_type = "live-migration"
 
     def save(self, expected_task_state: list[str | None] | None = None) -> None:
         assert self.row is not None

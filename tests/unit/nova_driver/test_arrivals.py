@@ -37,8 +37,8 @@ class Discarding:
         self.discarded: list[str] = []
         self.error: Exception | None = None
 
-    def __call__(self, host: Host, source: Host, plan: MigrationPlan) -> None:
-        if self.error is not None:
+    def __call__(self, host: Host, source: Host, plan: MigrationPlan, stayed: bool = False) -> None:
+        if self.error is not None and not stayed:
             raise self.error
         self.discarded.append(f"{plan.migration_uuid} from {source.uri}")
 
@@ -104,9 +104,39 @@ def test_what_may_be_the_only_copy_is_never_removed(
         one.refuse_the_only_copy("s")
 
 
+def test_complete_copy_goes_when_its_source_said_that_the_guest_stayed(
+    discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Its source may have nothing of it any more: the guest has moved to a third host since."""
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    discarding.error = UnsafeRemoval(name="files", host="b", reason="it may be the only copy")
+
+    one.reconcile(lambda plan: "stayed")
+
+    assert discarding.discarded == ["m1 from qemu+tcp://a/system"]
+    assert not directory.exists()
+
+
+def test_guest_comes_where_a_complete_copy_of_it_was_left(
+    discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    one = service(tmp_path)
+    expect(one, PLAN, directory)
+    discarding.error = UnsafeRemoval(name="files", host="b", reason="it may be the only copy")
+    with pytest.raises(UnsafeRemoval):
+        one.clear_earlier("s")
+    one._end_of = lambda plan: "stayed"
+
+    one.clear_earlier("s")
+
+    assert not directory.exists()
+
+
 def test_next_try_finds_no_debris_of_the_last(discarding: Discarding, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
     one = service(tmp_path)
     expect(one, PLAN, directory)
+    one.clear_earlier("s")
     expect(one, NEXT, directory)  # makes the directory, as Nova does, which refuses one that is there
     assert [plan.migration_uuid for plan in Records(tmp_path / "records").plans("destination")] == ["m2"]
 
