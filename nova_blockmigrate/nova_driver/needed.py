@@ -43,11 +43,15 @@ MANAGER: Mapping[str, str] = {
 }
 """Methods of Nova's compute manager."""
 
+GUEST: Mapping[str, str] = {"migrate": "destination migrate_uri migrate_disks destination_xml flags bandwidth parallel"}
+"""Of Nova's guest in libvirt: what Nova passes there is what a transfer is told."""
+
 HOST: Mapping[str, str] = {"get_guest": "instance"}
 HOST_ATTRIBUTES = ("_wrapped_conn_lock",)
 """Of Nova's libvirt host."""
 
-RPCAPI = ("RPC_TOPIC", "RPC_TOPIC_ALT")
+RPC_CLIENT = ("router",)
+"""Of the compute manager's client for other compute services."""
 COMPUTE_API: Mapping[str, str] = {"prepare_for_alt_rpcserver": "client server version kwargs"}
 """Which queue a destination is asked on is decided there, by a version of the RPC (`answers.ALT_SINCE`)."""
 BASE_RPC: Mapping[str, str] = {"ping": "context arg"}
@@ -58,7 +62,51 @@ MIGRATION: Mapping[str, str] = {
 }
 MIGRATION_LIST: Mapping[str, str] = {"get_by_filters": "context filters sort_keys sort_dirs limit marker"}
 UTILS: Mapping[str, str] = {"get_instance_path_at_destination": "instance migrate_data", "get_instance_path": "instance relative"}
+INSTANCE: Mapping[str, str] = {
+    "get_by_uuid": "context uuid expected_attrs use_slave",
+    "save": "expected_vm_state expected_task_state admin_state_reset",
+    "get_network_info": "",
+}
+BLOCK_DEVICES: Mapping[str, str] = {"get_by_instance_uuid": "context instance_uuid use_slave"}
 MIGRATE_DATA = ("migration", "filename", "block_migration", "is_shared_instance_path")
+MIGRATION_FIELDS = (
+    *("id", "uuid", "status", "migration_type", "instance_uuid", "source_compute", "dest_compute"),
+    *(f"{what}_{how}" for what in ("memory", "disk") for how in ("total", "processed", "remaining")),
+)
+INSTANCE_FIELDS = ("uuid", "display_name", "host", "task_state", "vm_state", "progress", "deleted", "flavor", "resources")
+
+OPTIONS = (
+    "live_migration_bandwidth",
+    "live_migration_completion_timeout",
+    "live_migration_downtime",
+    "live_migration_inbound_addr",
+    "live_migration_monitor_interval",
+    "live_migration_parallel_connections",
+    "live_migration_timeout_action",
+)
+"""Of Nova's section `[libvirt]`."""
+
+NAMES: Mapping[str, str] = {
+    "nova.baserpc": "BaseRPCAPI",
+    "nova.compute.power_state": "SHUTDOWN",
+    "nova.compute.rpcapi": "ComputeAPI RPC_TOPIC RPC_TOPIC_ALT",
+    "nova.compute.task_states": "DELETING MIGRATING",
+    "nova.compute.utils": "EventReporter",
+    "nova.conf": "CONF",
+    "nova.context": "get_admin_context",
+    "nova.exception": (
+        "CellTimeout InstanceNotFound InvalidConfiguration MigrationError MigrationNotFound PortBindingActivationFailed"
+    ),
+    "nova.monkey_patch": "is_patched",
+    "nova.objects": "BlockDeviceMappingList Instance InstanceList LibvirtLiveMigrateData Migration MigrationList",
+    "nova.objects.base": "NovaObject",
+    "nova.rpc": "get_client",
+    "nova.version": "version_string",
+    "nova.virt.libvirt.driver": "LibvirtDriver",
+    "nova.virt.libvirt.guest": "Guest",
+    "nova.virt.libvirt.utils": "get_instance_path get_instance_path_at_destination",
+}
+"""By module, whatever is used; a test compares this with our code."""
 
 
 def problem_of_version(version: str) -> str:
