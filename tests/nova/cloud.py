@@ -29,6 +29,7 @@ class Cloud(base.Cloud):
     def expect_stayed(self, server: Server, migration: dict[str, Any], ended_as: str, status: str = "ACTIVE") -> None:
         self.wait_for(server.id, status)
         assert self.show(server)[scenario.HOST] == SOURCE
+        assert self.domain(server, SOURCE) == ("running" if status == "ACTIVE" else "shut off")
         wait_until(lambda: self.migration(server)["status"] == ended_as, PATIENCE_S, f"migration is {ended_as}", interval_s=0.5)
         assert self.reasons(server)
         self._expect_clean(server, migration, SOURCE, DESTINATION)

@@ -6,40 +6,34 @@ from cloud import DESTINATION, PATIENCE_S, SOURCE, Cloud
 
 from labkit import nova, postgres, rabbitmq, scenario
 from labkit.commands import wait_until
+from novakit import cases
 
 OUTAGE_S = 80
 
 
 def test_guest_that_powers_off_in_mid_copy_keeps_its_disk(cloud: Cloud) -> None:
     server = cloud.boot()
-    migration = cloud.copy_slowly(server)
 
-    cloud.lab.run(SOURCE, ["virsh", "destroy", server.domain])
+    migration = cases.guest_powers_off(cloud, server)
 
     cloud.expect_stayed(server, migration, "failed", status="SHUTOFF")
 
 
 def test_death_of_the_destinations_qemu(cloud: Cloud) -> None:
     server = cloud.boot()
-    migration = cloud.copy_slowly(server)
 
-    cloud.kill_qemu(server, DESTINATION)
+    migration = cases.destination_qemu_dies(cloud, server)
 
     cloud.expect_stayed(server, migration, "failed")
-    assert cloud.domain(server, SOURCE) == "running"
 
 
 def test_network_that_is_cut_for_a_while(cloud: Cloud) -> None:
     server = cloud.boot()
-    migration = cloud.copy_slowly(server)
 
-    cloud.lab.cut(SOURCE)
-    cloud.pass_time(40)
-    cloud.lab.heal(SOURCE)
+    migration = cases.network_is_cut(cloud, server)
     cloud.hurry()
 
     cloud.expect_stayed(server, migration, "failed")
-    assert cloud.domain(server, SOURCE) == "running"
 
 
 def test_source_compute_killed_and_back_before_the_end(cloud: Cloud) -> None:

@@ -9,6 +9,7 @@ from cloud import DESTINATION, PATIENCE_S, SOURCE, Cloud
 
 from labkit import scenario
 from labkit.commands import wait_until
+from novakit import cases
 
 
 @pytest.fixture
@@ -41,21 +42,18 @@ def test_there_and_back(from_ours: Cloud) -> None:
 
 def test_abort_on_the_way_to_a_host_with_novas_driver(from_ours: Cloud) -> None:
     server = from_ours.boot()
-    migration = from_ours.copy_slowly(server)
 
-    from_ours.abort(server, migration)
+    migration = cases.user_aborts(from_ours, server)
 
     from_ours.expect_stayed(server, migration, "cancelled")
 
 
 def test_death_of_the_destinations_qemu_on_a_host_with_novas_driver(from_ours: Cloud) -> None:
     server = from_ours.boot()
-    migration = from_ours.copy_slowly(server)
 
-    from_ours.kill_qemu(server, DESTINATION)
+    migration = cases.destination_qemu_dies(from_ours, server)
 
     from_ours.expect_stayed(server, migration, "failed")
-    assert from_ours.domain(server, SOURCE) == "running"
 
 
 def test_source_compute_that_died_finishes_the_move_to_a_host_with_novas_driver(from_ours: Cloud) -> None:
@@ -77,9 +75,8 @@ def test_source_compute_that_died_finishes_the_move_to_a_host_with_novas_driver(
 def test_death_of_the_destinations_qemu_is_novas_to_handle(from_novas: Cloud) -> None:
     """Its driver says ERROR of a guest that runs on; ours on the destination leaves nothing, and keeps its hands off the guest."""
     server = from_novas.boot()
-    from_novas.copy_slowly(server)
 
-    from_novas.kill_qemu(server, DESTINATION)
+    cases.destination_qemu_dies(from_novas, server)
 
     wait_until(lambda: from_novas.show(server)[scenario.TASK] is None, PATIENCE_S, "Nova's driver is done", interval_s=1)
     assert from_novas.show(server)[scenario.HOST] == SOURCE

@@ -399,28 +399,16 @@ GUESTS = (
     Case("destination's disk is full when it prepares", "prepare.claimed", (FillDisk(),), 5, Expected((FAILED,), reason="space")),
 )
 
-VOLUMES = (
+OTHER_GUESTS = (
     *with_guest(
         WITH_VOLUME,
         *killed("destination compute", ("ledger.secret.made", "ledger.vif.made"), CONTROL),
         *killed("conductor", ("conductor.prepare_destination.begin", "conductor.clean_source.begin"), CONTROL),
         *killed("source compute", ("handover.fenced", "clean_source.begin"), CONTROL),
         Case("source compute killed in mid-copy", "", (Kill("source compute"),), 3, CONTROL),
-        Case(
-            "destination compute killed in a roll back",
-            "release_destination.begin",
-            (Kill("destination compute"),),
-            2,
-            FAILS,
-            cause=CAUSE,
-        ),
-        Case(
-            "destination compute killed amid a roll back",
-            "ledger.secret.gone",
-            (Kill("destination compute"),),
-            2,
-            FAILS,
-            cause=CAUSE,
+        *(
+            Case(f"destination compute killed {when} a roll back", point, (Kill("destination compute"),), 2, FAILS, cause=CAUSE)
+            for when, point in (("in", "release_destination.begin"), ("amid", "ledger.secret.gone"))
         ),
     ),
     *with_guest(
@@ -447,5 +435,5 @@ POSTGRESQL = tuple(
     )
 )
 
-CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS, *VOLUMES, *POSTGRESQL)
+CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS, *OTHER_GUESTS, *POSTGRESQL)
 """Those on another database last: each change of it is another laboratory."""
