@@ -173,7 +173,7 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         )
         flags = describing.flags(given["flags"], bool(prepared.copied_disks))
         resources = move.instance.resources if "resources" in move.instance else None
-        kept = keeping.packed(move.context, move.migrate_data, move.source_bdms, resources)
+        kept = keeping.packed(move.context, move.migrate_data, move.source_bdms, resources, move.instance.flavor)
         mover.task = Task(plan, description, prepared, uri, flags, kept)
         mover.outcome = self._transfers.run(mover.task)
 
@@ -217,8 +217,7 @@ class LibvirtDriver(nova_driver.LibvirtDriver):
         """See `leaving.Remove`."""
         context = nova.context.get_admin_context()
         migrate_data = keeping.unpacked(task.luggage, context)[0]
-        instance.resources = keeping.resources(task.luggage, context)
-        instance.obj_reset_changes(["resources"], recursive=True)
+        keeping.put_back(task.luggage, instance, context)
         had = types.SimpleNamespace(old_resources=instance.resources)
         wanted, disks = self._manager._live_migration_cleanup_flags(migrate_data, had)
         if wanted:

@@ -92,8 +92,8 @@ class Ending:
                 now = self._answers.standing(move.context, move.instance.uuid, move.migration.uuid)
             except exception.InstanceNotFound:
                 LOG.warning("It was deleted while it was moved", instance=move.instance)
-                self._end_deleted(work)
-                return False
+                if self._end_deleted(work):
+                    return False
             except Exception:  # whatever it is: as below
                 LOG.exception("Nova's records of a live migration could not be read; trying again", instance=move.instance)
             else:
@@ -114,7 +114,7 @@ class Ending:
                     self._claim(work)
                     return False
                 case Next.COMPLETE | Next.CLOSE:
-                    self._close(work)
+                    self._close(work, now)
                 case Next.WAIT:
                     LOG.warning("It is %s now: the end of its live migration waits", now.task_state, instance=work.move.instance)
                     return False
@@ -132,9 +132,12 @@ class Ending:
         instance.task_state = task_states.MIGRATING
         instance.save(expected_task_state=[None])
 
-    def _close(self, work: _Work) -> None:
+    def _close(self, work: _Work, now: Standing) -> None:
         """What belongs to the migration itself, however long ago it was. Repeatable."""
         self._set_status(work.move, COMPLETED if work.has_moved else _status(work.outcome), final=not work.has_moved)
+        if not work.has_moved and now.is_newest and now.host == work.plan.source_host:
+            self._give_back(work.move)
+            return
         self._manager._delete_allocation_after_move(work.move.context, work.move.instance, work.move.migration)
 
     # --- it has moved -----------------------------------------------------------------------------------------------
@@ -159,6 +162,7 @@ class Ending:
 
     def _stayed(self, work: _Work, instance: Any) -> None:
         move, outcome, status = work.move, work.outcome, _status(work.outcome)
+        self._has_allocation(move)  # while placement is away nothing is begun: a roll back of Nova's asks it once, and goes on
         tell_why(move.context, self._host, instance, outcome.reason)
         move.recover(move.context, instance, move.destination, migrate_data=move.migrate_data, migration_status=status)
         self._set_status(move, status)
@@ -167,16 +171,34 @@ class Ending:
             context = nova.context.get_admin_context()
             stopped = objects.Instance.get_by_uuid(context, move.instance.uuid, expected_attrs=ATTRIBUTES)
             self._manager._sync_instance_power_state(context, stopped, power_state.SHUTDOWN)
+        self._give_back(move)
 
-    def _end_deleted(self, work: _Work) -> None:
-        """What Nova leaves of the migration of a server that was deleted in it. The destination clears up by itself."""
+    def _has_allocation(self, move: Move) -> bool:
+        """Whether the migration has something in placement: what its server had on this host.
+
+        :raises Exception: placement does not answer.
+        """
+        kept = self._manager.reportclient.get_allocs_for_consumer(move.context, move.migration.uuid)
+        return bool(kept["allocations"])
+
+    def _give_back(self, move: Move) -> None:
+        """What a roll back of Nova's could not give back to the server, as placement did not answer in that moment."""
+        consumers = (move.migration.uuid, move.instance.uuid)
+        if self._has_allocation(move) and not self._manager.reportclient.move_allocations(move.context, *consumers):
+            raise exception.MigrationError(reason="placement did not give the server back what its migration had")
+
+    def _end_deleted(self, work: _Work) -> bool:
+        """What Nova leaves of the migration of a server that was deleted in it; whether that is done, as nobody else would. The
+        destination clears up by itself."""
         move = work.move
         try:
             self._manager._delete_allocation_after_move(move.context, move.instance, move.migration)
             with contextlib.suppress(exception.MigrationNotFound):  # Nova deletes it with its server
                 self._set_status(move, COMPLETED if work.has_moved else FAILED)
-        except Exception:  # nobody else would try: the server is gone
-            LOG.exception("The migration of a server that was deleted could not be ended", instance=move.instance)
+        except Exception:  # whatever it is: placement, the database or what is between
+            LOG.exception("The migration of a server that was deleted could not be ended; trying again", instance=move.instance)
+            return False
+        return True
 
     # --- both -------------------------------------------------------------------------------------------------------
 

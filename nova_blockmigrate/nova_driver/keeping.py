@@ -15,7 +15,7 @@ from oslo_serialization import jsonutils
 from nova_blockmigrate.nova_driver.ending import ATTRIBUTES, Move
 
 
-def packed(context: Any, migrate_data: Any, source_bdms: Any, resources: Any = None) -> dict[str, Any]:
+def packed(context: Any, migrate_data: Any, source_bdms: Any, resources: Any = None, flavor: Any = None) -> dict[str, Any]:
     """`resources`: what of this host the instance has to itself (persistent memory); None or an empty list: nothing."""
     migrate_data = migrate_data.obj_clone()
     if "vtpm_secret_value" in migrate_data:
@@ -25,6 +25,7 @@ def packed(context: Any, migrate_data: Any, source_bdms: Any, resources: Any = N
         "migrate_data": jsonutils.to_primitive(migrate_data.obj_to_primitive()),
         "source_bdms": jsonutils.to_primitive(source_bdms.obj_to_primitive()),
         "resources": jsonutils.to_primitive(resources.obj_to_primitive()) if resources else None,
+        "flavor": jsonutils.to_primitive(flavor.obj_to_primitive()) if flavor else None,
     }
 
 
@@ -36,9 +37,17 @@ def unpacked(kept: dict[str, Any], context: Any) -> tuple[Any, Any]:
     return migrate_data, objects_base.NovaObject.obj_from_primitive(kept["source_bdms"], context=context)
 
 
-def resources(kept: dict[str, Any], context: Any) -> Any:
-    """The source's resources of the instance, or None: once it has moved, the database knows those of its destination."""
-    primitive = kept.get("resources")
+def put_back(kept: dict[str, Any], instance: Any, context: Any) -> None:
+    """Give an instance what the database may not have any more: the source's resources (once it has moved, it knows those of the
+    destination), and its flavor, which Nova loses of a server that is deleted while its move is recorded."""
+    instance.resources = _object(kept, "resources", context)
+    if (flavor := _object(kept, "flavor", context)) is not None:
+        instance.flavor = flavor
+    instance.obj_reset_changes(["resources", "flavor"], recursive=True)
+
+
+def _object(kept: dict[str, Any], name: str, context: Any) -> Any:
+    primitive = kept.get(name)
     return objects_base.NovaObject.obj_from_primitive(primitive, context=context) if primitive else None
 
 

@@ -9,6 +9,7 @@ import nova.conf
 from nova import baserpc, exception, objects
 from nova.compute import rpcapi as compute_rpcapi
 from nova.compute import utils as compute_utils
+from nova.scheduler.client import report
 from nova.virt.libvirt import guest as libvirt_guest
 from nova.virt.libvirt import utils as libvirt_utils
 
@@ -30,7 +31,7 @@ def refuse_unknown_nova(driver: Any, manager: Any, host: Any) -> None:
     """
     if manager is None:
         raise exception.InvalidConfiguration("blockmigrate.LibvirtDriver: the virtapi of Nova's compute manager has no _compute")
-    if found := [*_problems(driver, type(manager), host), *needed.missing(manager.compute_rpcapi, needed.RPC_CLIENT)]:
+    if found := _problems(driver, type(manager), host):
         raise exception.InvalidConfiguration(f"blockmigrate.LibvirtDriver: Nova is not as it should be: {'; '.join(found)}")
 
 
@@ -44,6 +45,8 @@ def _problems(driver: Any, manager: Any, host: Any) -> list[str]:
         *needed.problems(type(host), needed.HOST),
         *needed.missing(host, needed.HOST_ATTRIBUTES),
         *needed.problems(compute_rpcapi.ComputeAPI, needed.COMPUTE_API),
+        *needed.missing(compute_rpcapi.ComputeAPI, needed.RPC_CLIENT),
+        *needed.problems(report.SchedulerReportClient, needed.REPORT_CLIENT),
         *needed.problems(baserpc.BaseRPCAPI, needed.BASE_RPC),
         *needed.problems(compute_utils.EventReporter, needed.EVENT_REPORTER),
         *needed.problems(objects.Migration, needed.MIGRATION),

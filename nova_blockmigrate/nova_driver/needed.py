@@ -50,6 +50,12 @@ HOST: Mapping[str, str] = {"get_guest": "instance"}
 HOST_ATTRIBUTES = ("_wrapped_conn_lock",)
 """Of Nova's libvirt host."""
 
+REPORT_CLIENT: Mapping[str, str] = {
+    "get_allocs_for_consumer": "context consumer",
+    "move_allocations": "context source_consumer_uuid target_consumer_uuid",
+}
+"""Of the compute manager's client for placement."""
+
 RPC_CLIENT = ("router",)
 """Of the compute manager's client for other compute services."""
 COMPUTE_API: Mapping[str, str] = {"prepare_for_alt_rpcserver": "client server version kwargs"}
@@ -101,6 +107,7 @@ NAMES: Mapping[str, str] = {
     "nova.objects": "BlockDeviceMappingList Instance InstanceList LibvirtLiveMigrateData Migration MigrationList",
     "nova.objects.base": "NovaObject",
     "nova.rpc": "get_client",
+    "nova.scheduler.client.report": "SchedulerReportClient",
     "nova.version": "version_string",
     "nova.virt.libvirt.driver": "LibvirtDriver",
     "nova.virt.libvirt.guest": "Guest",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import oslo_messaging
+from keystoneauth1.exceptions import ClientException
 
 
 class InstanceNotFound(Exception):
@@ -47,6 +48,8 @@ class Stored(types.SimpleNamespace):
 
     def obj_clone(self) -> Stored:
         return type(self)(**{**vars(self), "row": self.row or self})
+
+    def obj_reset_changes(self, fields: list[str], recursive: bool) -> None: ...
 
     def obj_to_primitive(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "row"}
@@ -178,6 +181,25 @@ def _install(kept: Database, queues: Queues, events: Events) -> None:
     module("neutronclient.common.exceptions", NeutronClientException=NeutronClientException)
 
 
+class Placement:
+    """Who holds what the server had on its source."""
+
+    def __init__(self) -> None:
+        self.holder = "m"
+        self.away: list[bool] = []
+        """Whether the next questions have no answer."""
+
+    def get_allocs_for_consumer(self, context: Any, consumer: str) -> dict[str, Any]:
+        if self.away and self.away.pop(0):
+            raise ClientException
+        return {"allocations": {"provider": {}} if consumer == self.holder else {}}
+
+    def move_allocations(self, context: Any, source: str, target: str) -> bool:
+        assert self.holder == source
+        self.holder = target
+        return True
+
+
 class Manager:
     """Nova's compute manager: what its methods do to the database when nothing fails, and what they were called with."""
 
@@ -186,6 +208,7 @@ class Manager:
         self.called: list[str] = []
         self.errors: dict[str, list[Exception]] = {}
         """What the next calls of a method end with."""
+        self.reportclient = Placement()
 
     def _note(self, name: str) -> None:
         self.called.append(name)
@@ -209,9 +232,13 @@ class Manager:
             raise RuntimeError("unexpected task")
         self._kept.instance.task_state = None
         self._kept.migrations[0].status = migration_status
+        with contextlib.suppress(ClientException):  # as Nova's does
+            if self.reportclient.get_allocs_for_consumer(context, "m")["allocations"]:
+                self.reportclient.move_allocations(context, "m", "s")
 
     def _delete_allocation_after_move(self, context: Any, instance: Any, migration: Any) -> None:
         self._note("allocation")
+        self.reportclient.holder = ""
 
     def _sync_instance_power_state(self, context: Any, instance: Any, power_state: int) -> None:
         self._note(f"power state {power_state}")

@@ -186,6 +186,28 @@ def test_instance_not_found_on_the_destination_does_not_mean_that_it_was_deleted
     assert kept.instance.host == "b"
 
 
+@pytest.mark.parametrize(
+    "away", [[True], [False, True], [False, True, True], [False, False, True], [False, True, False, True]], ids=str
+)
+def test_server_that_stayed_has_its_allocation_back_whenever_placement_is_away(
+    away: list[bool], record: Any, kept: Database, manager: Manager
+) -> None:
+    manager.reportclient.away = away
+    assert record(STAYED)
+    assert manager.reportclient.holder == "s"
+    assert manager.called == ["recover as failed"]
+    assert kept.migrations[0].status == "failed"
+
+
+def test_server_that_was_deleted_leaves_no_allocation_though_placement_was_away(
+    record: Any, kept: Database, manager: Manager
+) -> None:
+    kept.instance.deleted = True
+    manager.errors["allocation"] = [RuntimeError(), RuntimeError()]
+    assert not record(STAYED)
+    assert manager.reportclient.holder == ""
+
+
 def test_services_are_asked_before_anything_is_recorded(record: Any, manager: Manager, queues: Queues) -> None:
     queues.silent = {("compute-alt", "b"): 2, ("conductor", None): 1}
     assert record(MOVED)

@@ -12,14 +12,16 @@ def test_what_is_kept_comes_back_as_it_was(nova: None) -> None:
     from nova_blockmigrate.nova_driver import keeping
 
     context = types.SimpleNamespace(request_id="req-1")
-    pmem = Stored(names=["ns_0"])
+    pmem, flavor = Stored(names=["ns_0"]), Stored(memory_mb=256)
 
-    kept = json.loads(json.dumps(keeping.packed(context, Stored(block_migration=True), Stored(bdms=["v"]), pmem)))
+    kept = json.loads(json.dumps(keeping.packed(context, Stored(block_migration=True), Stored(bdms=["v"]), pmem, flavor)))
 
     again = types.SimpleNamespace(request_id="req-2")
     migrate_data, bdms = keeping.unpacked(kept, again)
     assert (migrate_data.block_migration, bdms.bdms, again.request_id) == (True, ["v"], "req-1")
-    assert keeping.resources(kept, again).names == ["ns_0"]
+    instance = Stored(resources=None)
+    keeping.put_back(kept, instance, again)
+    assert (instance.resources.names, instance.flavor.memory_mb) == (["ns_0"], 256)
 
 
 def test_secret_of_a_guest_is_not_kept(nova: None) -> None:
@@ -35,4 +37,6 @@ def test_instance_without_resources_of_its_own(nova: None) -> None:
     from nova_blockmigrate.nova_driver import keeping
 
     context = types.SimpleNamespace(request_id="req-1")
-    assert keeping.resources(keeping.packed(context, Stored(), Stored()), context) is None
+    instance = Stored(flavor="as it was")
+    keeping.put_back(keeping.packed(context, Stored(), Stored()), instance, context)
+    assert (instance.resources, instance.flavor) == (None, "as it was")
