@@ -87,6 +87,8 @@ class Driver(ours.LibvirtDriver):
 class OwnHost:
     """This host's fake libvirt, in place of `virt.libvirt.host.Host`."""
 
+    name = "here"
+
     def __init__(self, driver: Any) -> None:
         self._driver = driver
 
@@ -128,6 +130,10 @@ class Transfers(transfers.Transfers):
         return True
 
     def is_gone(self, task: Any) -> bool:
+        """The fake's source keeps a guest that has moved."""
+        domain = self._host.find_domain(task.plan.server.uuid)
+        if domain is not None and domain.isActive():
+            domain.destroy()
         return True
 
 
@@ -135,7 +141,7 @@ class Arrivals(arrivals.Arrivals):
     def refuse_the_only_copy(self, server_uuid: str) -> None:
         """The fake hosts cannot ask each other."""
 
-    def unmake(self, plan: Any) -> None:
+    def unmake(self, plan: Any, stayed: bool = False) -> None:
         """Nor is there a copy on the destination before the guest is there."""
         self._unmake_files(plan)
 
