@@ -43,17 +43,15 @@ class Neutron:
 
     @property
     def network_id(self) -> str:
-        from labkit import neutron
+        from labkit import neutron, seed
 
-        return str(self.ask("GET", f"/networks?name={neutron.NETWORK}")["networks"][0]["id"])
+        return neutron.ensure_network(self._lab.layout, seed.token_of(self._lab.layout))
 
     def make_port(self, number: int, **values: Any) -> dict[str, Any]:
-        """A port with the address that the guest image derives from its MAC; it goes after the test."""
-        from labkit.layout import guest_mac
+        """See `labkit.neutron`; it goes after the test."""
+        from labkit import neutron, seed
 
-        address = f"{self._lab.layout.tenant_prefix}.{number}"
-        body = {"network_id": self.network_id, "mac_address": guest_mac(address), "fixed_ips": [{"ip_address": address}], **values}
-        port: dict[str, Any] = self.ask("POST", "/ports", {"port": body})["port"]
+        port: dict[str, Any] = neutron.make_port(self._lab.layout, seed.token_of(self._lab.layout), number, **values)
         self._made.append(port["id"])
         return port
 
@@ -63,7 +61,9 @@ class Neutron:
 
     def bindings(self, port_id: str) -> dict[str, str]:
         """Status by host."""
-        return {one["host"]: one["status"] for one in self.ask("GET", f"/ports/{port_id}/bindings")["bindings"]}
+        from labkit import neutron, seed
+
+        return neutron.bindings(self._lab.layout, seed.token_of(self._lab.layout), port_id)
 
     def clear(self) -> None:
         for port_id in self._made:

@@ -232,7 +232,7 @@ class Lab:
         for each in layout.machines:
             for name in neutron.daemons_of(each):
                 if not machine.daemon_runs(layout, each, name):
-                    neutron.start(layout, each, name, password)
+                    neutron.start(layout, each, name, password, self._record.options.vif_type)
         self._wait(progress, "Neutron answers", controller, neutron.API, lambda: neutron.answers(layout), 90)
         token, hosts = seed.token_of(layout), {host.name for host in layout.hosts}
         alive = functools.partial(neutron.live_agents, layout, token)
@@ -399,7 +399,7 @@ class Lab:
         elif service == horizon.DAEMON and each.is_controller and self._record.options.horizon:
             horizon.start(self.layout)
         elif service in neutron.daemons_of(each) and self._record.options.neutron:
-            neutron.start(self.layout, each, service, self._record.password)
+            neutron.start(self.layout, each, service, self._record.password, self._record.options.vif_type)
         else:
             raise LabError(f"{name} has no service {service!r}; it has {', '.join(self.services_of(each))}")
 

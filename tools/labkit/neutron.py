@@ -7,7 +7,7 @@ from labkit import keystone, machine, openstack_venv, rest
 from labkit.commands import run
 from labkit.fabric import GUEST_BRIDGE
 from labkit.ini import to_ini
-from labkit.layout import Layout, Machine
+from labkit.layout import Layout, Machine, guest_mac
 from labkit.rabbitmq import transport_url
 
 API, RPC, AGENT = "neutron-api", "neutron-rpc", "neutron-agent"
@@ -22,9 +22,9 @@ def daemons_of(each: Machine) -> tuple[str, ...]:
     return (API, RPC) if each.is_controller else (AGENT,)
 
 
-def start(layout: Layout, each: Machine, name: str, password: str) -> None:
-    """Start one of the daemons; on the controller, with its database made before."""
-    configuration = _configure(layout, each, password)
+def start(layout: Layout, each: Machine, name: str, password: str, vif_type: str) -> None:
+    """Start one of the daemons; on the controller, with its database made before. `vif_type`: one of labstack.bridge_driver's."""
+    configuration = _configure(layout, each, password, vif_type)
     if name == API:
         arguments = openstack_venv.serving("neutron.wsgi.api:application", PORT)
     elif name == RPC:
@@ -45,7 +45,7 @@ def make_tables(layout: Layout) -> None:
         done.touch()
 
 
-def _configure(layout: Layout, each: Machine, password: str) -> Path:
+def _configure(layout: Layout, each: Machine, password: str, vif_type: str) -> Path:
     folder = _folder(each)
     folder.mkdir(exist_ok=True)
     path = folder / "neutron.conf"
@@ -80,7 +80,7 @@ def _configure(layout: Layout, each: Machine, password: str) -> Path:
                     "extension_drivers": "port_security",
                 },
                 "ml2_type_flat": {"flat_networks": PHYSICAL_NETWORK},
-                "labstack": {"bridge_mappings": f"{PHYSICAL_NETWORK}:{GUEST_BRIDGE}"},
+                "labstack": {"bridge_mappings": f"{PHYSICAL_NETWORK}:{GUEST_BRIDGE}", "vif_type": vif_type},
             }
         )
     )
@@ -121,6 +121,24 @@ def ensure_network(layout: Layout, token: str) -> str:
     subnet = {"network_id": made["id"], "ip_version": 4, "cidr": layout.tenant_cidr, "enable_dhcp": False, "gateway_ip": None}
     ask(layout, token, "POST", "/subnets", {"subnet": subnet})
     return str(made["id"])
+
+
+def make_port(layout: Layout, token: str, number: int, **values: Any) -> dict[str, Any]:
+    """A port with the address that the guest image derives from its MAC; `number` is its last part."""
+    address = f"{layout.tenant_prefix}.{number}"
+    wanted = {
+        "network_id": ensure_network(layout, token),
+        "mac_address": guest_mac(address),
+        "fixed_ips": [{"ip_address": address}],
+        **values,
+    }
+    port: dict[str, Any] = ask(layout, token, "POST", "/ports", {"port": wanted})["port"]
+    return port
+
+
+def bindings(layout: Layout, token: str, port_id: str) -> dict[str, str]:
+    """Status by host."""
+    return {one["host"]: one["status"] for one in ask(layout, token, "GET", f"/ports/{port_id}/bindings")["bindings"]}
 
 
 def _folder(each: Machine) -> Path:

@@ -35,6 +35,11 @@ class Options:
     """An unmodified Nova instead of our services, with the driver of this name (see `nova.DRIVERS`); needs all of the above."""
 
     @property
+    def vif_type(self) -> str:
+        """Of Neutron's ports: Nova puts nothing into bridges."""
+        return "tap" if self.nova else "bridge"
+
+    @property
     def own_postgresql(self) -> bool:
         return self.database == "postgresql"
 

@@ -1,9 +1,11 @@
 """The agent of a host: tells Neutron that the host lives, and that the ports which are bound to it are wired.
 
-A port is wired as soon as it is bound here, before its guest is: Neutron then makes it ACTIVE, if this is where it is in use,
-and tells "network-vif-plugged".
+A port is wired as soon as it is bound here, before its guest is, or, of type "tap", when its device is in the bridge: Neutron then
+makes it ACTIVE, if this is where it is in use, and tells "network-vif-plugged".
 """
 
+import pathlib
+import subprocess
 import sys
 import time
 
@@ -16,17 +18,18 @@ from neutron_lib.api.definitions import portbindings
 from oslo_config import cfg
 from oslo_log import log
 
-from labstack.bridge_driver import AGENT_TYPE
+from labstack.bridge_driver import AGENT_TYPE, VIF_TYPE_TAP
 
 LOG = log.getLogger(__name__)
 LOOK_S = 0.3
 REPORT_S = 10.0
-OPTIONS = [cfg.DictOpt("bridge_mappings", default={}, help="Bridge of this host by physical network.")]
+DEVICES = pathlib.Path("/sys/class/net")
 
 
 class BridgeAgent:
-    def __init__(self, host: str, bridges: dict[str, str]) -> None:
-        self._host, self._bridges = host, bridges
+    def __init__(self, host: str, bridges: dict[str, str], has_taps: bool) -> None:
+        """`has_taps`: whoever runs guests leaves it to us to put their devices into the one bridge that there is then."""
+        self._host, self._bridges, self._has_taps = host, bridges, has_taps
         self._context = context.get_admin_context_without_session()
         self._states = agent_rpc.PluginReportStateAPI(topics.REPORTS)
         self._plugin = agent_rpc.PluginApi(topics.PLUGIN)
@@ -59,14 +62,22 @@ class BridgeAgent:
         self._reported = time.monotonic()
 
     def _look(self) -> None:
-        """Wire what was bound here since the last look: the bridge is there already, so that is to say that it is done."""
-        ports = {port["id"]: port["status"] for port in self._ports()}
+        """Wire what was bound here since the last look: the bridge is there already."""
+        ports = {port["id"]: port["status"] for port in self._ports() if not self._has_taps or self._plug(port["id"])}
         for port_id, status in ports.items():
             # (again and again while it is down: what was said in the moment of a switch, Neutron may not have heeded)
             if port_id not in self._seen or status == constants.PORT_STATUS_DOWN:
                 self._plugin.update_device_up(self._context, port_id, self._host, self._host)
                 LOG.info("%s is up", port_id)
         self._seen = ports
+
+    def _plug(self, port_id: str) -> bool:
+        """Whether the port's device is in the bridge; it comes with its guest."""
+        device = DEVICES / f"tap{port_id[:11]}"
+        if device.exists() and not (device / "master").exists():
+            (bridge,) = self._bridges.values()
+            subprocess.run(["ip", "link", "set", device.name, "master", bridge, "up"], check=False)
+        return (device / "master").exists()
 
     def _ports(self) -> list[dict[str, str]]:
         ports: list[dict[str, str]] = self._plugin.get_ports_by_vnic_type_and_host(
@@ -78,11 +89,11 @@ class BridgeAgent:
 def main() -> None:
     config.register_common_config_options()
     agent_options.register_agent_state_opts_helper(cfg.CONF)
-    cfg.CONF.register_opts(OPTIONS, "labstack")
     cfg.CONF(sys.argv[1:], project="neutron")
     config.setup_logging()
     rpc.init(cfg.CONF)
-    BridgeAgent(cfg.CONF.host, cfg.CONF.labstack.bridge_mappings).run()
+    options = cfg.CONF.labstack
+    BridgeAgent(cfg.CONF.host, options.bridge_mappings, options.vif_type == VIF_TYPE_TAP).run()
 
 
 if __name__ == "__main__":
