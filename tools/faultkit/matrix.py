@@ -1,8 +1,8 @@
 """What came of all cases: a table for the terminal, a line of JSON, and doc/fault-matrix.rst."""
 
-import contextlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,13 +112,34 @@ def keep(result: Result, folder: Path = KEPT) -> None:
     _file(folder, result.case).write_text(json.dumps({**values, "violations": violations}, indent=1))
 
 
-def kept(cases: Sequence[Case], folder: Path = KEPT) -> list[Result]:
-    """What came of each of these cases when it was last played; cases that never were are left out."""
+def kept(cases: Sequence[Case], folder: Path = KEPT, document: Path = DOCUMENT) -> list[Result]:
+    """What came of each of these cases when it was last played, here or, by the document, elsewhere; cases that never were are left
+    out."""
     found = []
+    elsewhere = _written(cases, document)
     for case in cases:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             values = json.loads(_file(folder, case).read_text())
             found.append(Result(case, [Violation(*each) for each in values.pop("violations")], **values))
+        except FileNotFoundError:
+            found += [elsewhere[case.name]] if case.name in elsewhere else []
+    return found
+
+
+def _written(cases: Sequence[Case], document: Path) -> dict[str, Result]:
+    """The document's rows of cases that held, as far as they still say how the case is played."""
+    lines = document.read_text().splitlines() if document.exists() else []
+    rules = (re.findall("=+", line) for line in lines if set(line) == {"=", " "})
+    widths = next((list(map(len, rule)) for rule in rules if len(rule) == len(_COLUMNS)), [])
+    starts = [sum(widths[:number]) + number for number in range(len(widths))]
+    columns = [slice(start, start + width) for start, width in zip(starts, widths, strict=True)]
+    written = {line[columns[0]].strip(): line for line in lines} if columns else {}
+    found = {}
+    for case in cases:
+        cells = [written.get(case.name, "")[column].strip() for column in columns]
+        played = Result(case, ended=cells[4], on=cells[5], seconds=float(cells[6])) if cells and cells[6].isdigit() else None
+        if played and row(played) == cells:
+            found[case.name] = played
     return found
 
 

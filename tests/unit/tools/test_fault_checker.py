@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from faultkit import checker, matrix
+from faultkit.breaks import Kill
 from faultkit.cases import CASES, Case
 from faultkit.checker import CANCELLED, COMPLETED, FAILED, Expected, Said, Setting
 from faultkit.points import BY_NAME
@@ -162,7 +163,17 @@ def test_results_are_kept_for_other_runs(tmp_path):
     case = Case("a case")
     result = Result(case, [checker.Violation(6, "a tap is left")], FAILED, "source", 60.0)
     matrix.keep(result, tmp_path)
-    assert matrix.kept([case, Case("another")], tmp_path) == [result]
+    assert matrix.kept([case, Case("another")], tmp_path, tmp_path / "no document") == [result]
+
+
+def test_what_the_document_says_of_cases_that_held_elsewhere_needs_not_be_played_again(tmp_path):
+    broken = (Kill("conductor"),)
+    held = Result(Case("good", "handover.fenced", broken), [], COMPLETED, "destination", 4.0)
+    failed = Result(Case("bad", "", broken), [checker.Violation(6, "a tap is left")], FAILED, "source", 60.0)
+    changed = Result(Case("changed", "", broken), [], COMPLETED, "destination", 4.0)
+    document, nothing_here = tmp_path / "matrix.rst", tmp_path / "results"
+    matrix.write([held, failed, changed], document)
+    assert matrix.kept([held.case, failed.case, Case("changed", "", broken, away_s=90)], nothing_here, document) == [held]
 
 
 def test_the_last_line_counts_what_held_and_the_document_says_what_did_not():
