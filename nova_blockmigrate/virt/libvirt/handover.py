@@ -25,6 +25,10 @@ STOP_LIMIT_S = 1.0
 _ENDING = {libvirt.VIR_DOMAIN_SHUTDOWN, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED}
 PAUSED_BY_MIGRATION = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 PAUSED_BY_USER = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
+PAUSED_BY_IO_ERROR = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+STOOD_BEFORE = frozenset({PAUSED_BY_USER, PAUSED_BY_IO_ERROR})
+"""How a guest may have been paused before it was migrated. Of one that ran, an I/O error proves nothing: it may have run again
+after its copy was complete, and met the error then."""
 
 
 class Fence(enum.Enum):
@@ -33,6 +37,7 @@ class Fence(enum.Enum):
     DEAD = "libvirt called it paused by migration, and it was killed while it stood still"
     WORD = "it is dead or dying; libvirt's word says how it ended"
     RAN_AGAIN = "it ran again: it is the survivor, and goes on"
+    STANDS = "something else has paused it: it is the survivor, and goes on standing"
     UNKNOWN = "libvirt cannot be asked: it goes on standing as it stood"
     NOT_ARRIVED = "the destination's libvirt has not ended its part: the source goes on standing as it stood"
 
@@ -71,8 +76,8 @@ class Fencer:
 
     process: QemuProcess | None
     asker: Asker
-    expected: tuple[int, int]
-    """What libvirt must say: paused by migration; or by its user, for a guest that was paused before."""
+    expected: frozenset[tuple[int, int]]
+    """What libvirt must say, one of these: paused by migration; or as it was paused before."""
     commit: Callable[[], None]
     """Called when it is decided that the source never runs again, before it is killed: puts that on disk. After a crash
     in between, a QEMU that stands still and this mark say the same as a dead one."""
@@ -110,6 +115,8 @@ class Fencer:
             return Fence.WORD
         if isinstance(answer, libvirt.libvirtError):
             return Fence.WORD if answer.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN else Fence.UNKNOWN
-        if answer == self.expected:
+        if answer in self.expected:
             return Fence.DEAD if self.process is not None else Fence.WORD
-        return Fence.WORD if answer[0] in _ENDING else Fence.RAN_AGAIN
+        if answer[0] in _ENDING:
+            return Fence.WORD
+        return Fence.STANDS if answer[0] == libvirt.VIR_DOMAIN_PAUSED else Fence.RAN_AGAIN

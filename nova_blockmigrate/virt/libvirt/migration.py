@@ -20,7 +20,7 @@ from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound, Hyper
 from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.threads import Task, call_within
 from nova_blockmigrate.virt.driver import TRANSFER, TransferControl
-from nova_blockmigrate.virt.libvirt import stuck_job, transfer
+from nova_blockmigrate.virt.libvirt import handover, stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host, is_lost
 from nova_blockmigrate.virt.libvirt.links import ASK, DESTINATION, DESTINATION_LOST, MIGRATE, SOURCE, STEER, SWITCH, Links
@@ -33,6 +33,7 @@ FENCING, FENCED = "fencing", "fenced"
 """Marks in the journal after TRANSFER (migrateToURI3 may have been called): SIGSTOP may have been sent; it never runs again."""
 RAN_BEFORE, PAUSED_BEFORE = "ran before", "paused before"
 """Marks before TRANSFER: what its user had the guest do."""
+PAUSED_BY_QEMU = "QEMU has paused the guest, as its disk on the source is full or fails; mend that, then unpause it"
 AUTOSTART = "autostart"
 """Mark after TRANSFER: libvirt was to start the guest at each boot of its host, and is not to meanwhile."""
 PAUSE_LOOK_S = 2.0
@@ -52,6 +53,8 @@ class Seen:
 
     source_paused_s: float = 0.0
     source_resumed: bool = False
+    io_error: bool = False
+    """QEMU has paused the source for an error of its disk."""
     source_stopped: int | None = None
     """Detail of the STOPPED event."""
     complete_s: float = 0.0
@@ -84,8 +87,9 @@ class Seen:
     def _note_source(self, event: int, detail: int, at_s: float) -> None:
         if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
             self.source_paused_s, self.source_resumed = at_s, False
+            self.io_error = self.io_error or detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR
         elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
-            self.source_resumed = True
+            self.source_resumed, self.io_error = True, False
         elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
             self.source_stopped = detail
 
@@ -354,7 +358,7 @@ class LiveMigration:
         reached("handover.complete")
         lookup = Task("find-destination", self._arrived_domain)
         self._take_in_all()
-        expected = PAUSED_BY_USER if self._was_paused else PAUSED_BY_MIGRATION
+        expected = handover.STOOD_BEFORE if self._was_paused else frozenset({PAUSED_BY_MIGRATION})
         fencer = Fencer(self._process, self._asker, expected, self._commit, lambda: self._has_arrived(lookup))
         fence = fencer.fence(self._seen.source_resumed)
         self._take_in_all()
@@ -364,6 +368,8 @@ class LiveMigration:
             return self._switch(lookup)
         if fence is Fence.RAN_AGAIN:
             return self._settle("libvirt let the guest run again on the source, as the destination's answer was lost")
+        if fence is Fence.STANDS:
+            return self._settle("something else than its migration has paused the guest on the source")
         if fence is Fence.NOT_ARRIVED:
             return self._settle(f"the destination's libvirt did not end its part of the transfer: {self._why_not_arrived}")
         return self._settle("libvirt on the source could not be asked in the handover")
@@ -432,7 +438,7 @@ class LiveMigration:
             name=self._name,
             guest=self._guest,
             journal=self._control.journal,
-            error=self._cause() or error,
+            error=self._why(error),
             aborted=self._control.abort_requested and self._steering is not None and self._steering.aborted,
             abort_reason=self._control.abort_reason,
             was_paused=self._was_paused,
@@ -443,6 +449,10 @@ class LiveMigration:
         if outcome.verdict is Verdict.HANDED_OVER:
             self._mark("resumed")
         return outcome
+
+    def _why(self, error: str) -> str:
+        paused = PAUSED_BY_QEMU if self._seen.io_error else ""
+        return "; ".join(filter(None, (paused, self._cause() or error)))
 
     def _cause(self) -> str:
         """Why we ended it ourselves, if we did: libvirt's own word of an abort says less."""

@@ -21,7 +21,7 @@ from nova_blockmigrate.virt.driver import Journal
 from nova_blockmigrate.virt.libvirt import guest as guests
 from nova_blockmigrate.virt.libvirt import qemu_log
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
-from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
+from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, STOOD_BEFORE, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import observe
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
@@ -134,7 +134,7 @@ class Settlement:
             case Action.RESUME_SOURCE:
                 return self._resume_source(destination)
             case Action.FENCE_AND_RESUME | Action.FENCE_AND_FINISH:
-                self._fence(PAUSED_BY_USER if source.copy is Copy.PAUSED_BY_USER else PAUSED_BY_MIGRATION)
+                self._fence(STOOD_BEFORE if source.copy is Copy.PAUSED_BY_USER else frozenset({PAUSED_BY_MIGRATION}))
             case Action.RESUME_DESTINATION:
                 return self._resume_destination(source)
             case Action.FINISH:
@@ -186,7 +186,7 @@ class Settlement:
 
     # --- the guest moves --------------------------------------------------------------------------------------------
 
-    def _fence(self, paused: tuple[int, int]) -> None:
+    def _fence(self, paused: frozenset[tuple[int, int]]) -> None:
         """Kill a source that is paused as it was seen to be; the next look sees what came of it."""
         situation = self._situation
         domain = situation.source.domain(situation.uuid, situation.name)
@@ -202,8 +202,8 @@ class Settlement:
         finally:
             asker.close()
 
-    def _fence_by_libvirt(self, domain: Any, paused: tuple[int, int]) -> None:
-        if tuple(domain.state()) == paused:
+    def _fence_by_libvirt(self, domain: Any, paused: frozenset[tuple[int, int]]) -> None:
+        if tuple(domain.state()) in paused:
             domain.destroy()
             self._situation.journal.mark(FENCED)
 

@@ -7,7 +7,7 @@ import libvirt
 import pytest
 
 from nova_blockmigrate.virt.libvirt import observe
-from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, Fence, Fencer
+from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_IO_ERROR, PAUSED_BY_MIGRATION, STOOD_BEFORE, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 
 RUNNING = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_UNPAUSED)
@@ -35,9 +35,9 @@ def process():
     held.close()
 
 
-def fencer(process, answer, arrived=True):
+def fencer(process, answer, arrived=True, expected=frozenset({PAUSED_BY_MIGRATION})):
     commits = []
-    made = Fencer(process, AskerThatSays(answer), PAUSED_BY_MIGRATION, lambda: commits.append(process.has_ended()), lambda: arrived)
+    made = Fencer(process, AskerThatSays(answer), expected, lambda: commits.append(process.has_ended()), lambda: arrived)
     return made, commits
 
 
@@ -56,13 +56,23 @@ def test_a_source_goes_on_when_the_destination_could_still_lose_its_copy(process
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(RUNNING, Fence.RAN_AGAIN), (libvirt.libvirtError("no answer"), Fence.UNKNOWN)],
-    ids=["it runs again", "libvirt is out of order"],
+    [
+        (RUNNING, Fence.RAN_AGAIN),
+        (libvirt.libvirtError("no answer"), Fence.UNKNOWN),
+        (PAUSED_BY_IO_ERROR, Fence.STANDS),  # it may have run after its copy was complete
+    ],
+    ids=["it runs again", "libvirt is out of order", "its disk is full"],
 )
 def test_a_source_goes_on_when_nothing_proves_that_it_is_over(process, answer, expected):
     made, commits = fencer(process, answer)
     assert made.fence(ran_again=False) is expected
     assert not commits and not process.has_ended() and not process.is_stopped()
+
+
+def test_a_source_that_an_error_of_its_disk_had_paused_before_may_leave_it(process):
+    made, commits = fencer(process, PAUSED_BY_IO_ERROR, expected=STOOD_BEFORE)
+    assert made.fence(ran_again=False) is Fence.DEAD
+    assert commits == [False] and process.ends_within(5)
 
 
 @pytest.mark.parametrize("answer", [None, SHUT_OFF], ids=["libvirt holds the domain", "libvirt has ended it"])

@@ -16,9 +16,9 @@ from nova_blockmigrate.objects import PowerState, PreparedDestination, TransferO
 from nova_blockmigrate.threads import Task
 from nova_blockmigrate.virt.driver import TRANSFER
 from nova_blockmigrate.virt.libvirt import migration as subject
-from nova_blockmigrate.virt.libvirt.handover import Fence
+from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_IO_ERROR, Fence
 from nova_blockmigrate.virt.libvirt.links import DESTINATION, SOURCE
-from nova_blockmigrate.virt.libvirt.migration import AUTOSTART, FENCED, PAUSED_BEFORE, RAN_BEFORE, LiveMigration
+from nova_blockmigrate.virt.libvirt.migration import AUTOSTART, FENCED, PAUSED_BEFORE, PAUSED_BY_QEMU, RAN_BEFORE, LiveMigration
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 from nova_blockmigrate.virt.libvirt.settle import REFUSED
 from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
@@ -39,6 +39,7 @@ SUSPENDED = (SOURCE, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVEN
 RESUMED = (SOURCE, libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_MIGRATED, 2.0)
 STOPPED = (SOURCE, libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED, 3.0)
 COMPLETE = (DESTINATION, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED, 1.5)
+DISK_FULL = (SOURCE, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR, 1.0)
 RETURNED = ("returned", None, 4.0)
 FAILED = ("returned", libvirt.libvirtError("it broke"), 4.0)
 NOT_LINKED = ("not linked", HypervisorUnavailable(host="b", uri="", reason="no route"), 1.0)
@@ -206,8 +207,9 @@ def test_without_a_view_of_the_destination_the_transfer_is_aborted(play: Callabl
         ([RESUMED], PAUSED_BY_MIGRATION),  # it has run again, whatever libvirt says now
         ([], RUNNING),
         ([], libvirt.libvirtError("out of order")),
+        ([], PAUSED_BY_IO_ERROR),  # so may have run
     ],
-    ids=["resumed", "runs", "cannot be asked"],
+    ids=["resumed", "runs", "cannot be asked", "its disk is full"],
 )
 def test_a_source_that_may_run_is_neither_killed_nor_is_the_destination_let_run(
     play: Callable[..., Play], process: QemuProcess, items: list[Item], answer: Any
@@ -244,8 +246,20 @@ def test_only_a_refusal_means_that_the_copy_never_ran(
     assert one.journal.has(REFUSED) is journalled
 
 
-def test_a_guest_that_was_paused_is_switched_and_stays_paused(play: Callable[..., Play], process: QemuProcess) -> None:
-    one = play(COMPLETE, answer=PAUSED_BY_USER, guest=PAUSED_GUEST)
+@pytest.mark.parametrize(("items", "words"), [([DISK_FULL], f"{PAUSED_BY_QEMU}; it broke"), ([DISK_FULL, RESUMED], "it broke")])
+def test_a_guest_whose_disk_stops_it_is_said_to_be_stopped_by_that(
+    play: Callable[..., Play], items: list[Item], words: str
+) -> None:
+    one = play(*items)
+    one.migration._take_in_all()
+    assert one.migration._why("it broke") == words
+
+
+@pytest.mark.parametrize("by", [PAUSED_BY_USER, PAUSED_BY_IO_ERROR], ids=["its user", "an error of its disk"])
+def test_a_guest_that_was_paused_is_switched_and_stays_paused(
+    play: Callable[..., Play], process: QemuProcess, by: tuple[int, int]
+) -> None:
+    one = play(COMPLETE, answer=by, guest=PAUSED_GUEST)
     outcome = one.migration._watch()
     assert (outcome.verdict, outcome.power_state) == (Verdict.HANDED_OVER, PowerState.PAUSED)
     assert one.destination.done == [] and process.never_runs_again()
