@@ -20,7 +20,16 @@ from nova_blockmigrate.conductor.settings import candidates, server_of
 from nova_blockmigrate.conductor.volumes import ServerVolumes
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.db import models, session
-from nova_blockmigrate.db.queries import actions, compute_nodes, external_events, instances, migrations, networks, server_tasks
+from nova_blockmigrate.db.queries import (
+    actions,
+    compute_nodes,
+    external_events,
+    instances,
+    migrations,
+    networks,
+    server_tasks,
+    services,
+)
 from nova_blockmigrate.notifications import servers as notified
 from nova_blockmigrate.objects import PowerState, StepReport, TaskState, VmState, to_primitive
 
@@ -28,6 +37,9 @@ LOG = log.getLogger(__name__)
 
 JOB_WAIT_S = 10.0
 ARRIVAL_LOOK_S = 0.2
+CLEAR = "clear"
+"""Task of a server that was deleted while its host was dead: its guest is to go from there, too."""
+CLEAR_RETRY_S = 5.0
 RESULT = {
     "start": VmState.ACTIVE,
     "stop": VmState.STOPPED,
@@ -52,13 +64,15 @@ class ServerTasks:
 
     def do(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
         """Begin an action, or go on with one that another conductor began."""
-        if action != "build":
+        if action not in ("build", CLEAR):
             self._await_arrival(server_uuid)
         match action:
             case "build":
                 self.build(context, server_uuid, arguments.get("security_groups", ()))
             case "delete":
                 self.delete(context, server_uuid)
+            case "clear":
+                self.clear(context, server_uuid, arguments)
             case _:
                 self.act(context, server_uuid, action, arguments)
 
@@ -90,7 +104,8 @@ class ServerTasks:
         LOG.info("[server %s] built on %s", server_uuid, instance.host)
 
     def delete(self, context: RequestContext, server_uuid: str) -> None:
-        """Remove the server from its host, then from the lists. While its host is silent it stays, in task deleting."""
+        """Remove the server from its host, then from the lists. While its host is silent it stays, in task deleting; once that is
+        dead by an operator's word it goes from the lists, and from its host when that answers again."""
         with session.reader() as db:
             instance = instances.get(db, server_uuid, include_deleted=True)
         if instance.deleted_at is not None:
@@ -102,8 +117,7 @@ class ServerTasks:
             self._event(context, instance, "compute_terminate_instance")
         notified.server_action(context, server_uuid, "delete", "start")
         try:
-            if instance.host is not None:
-                self._ask(context, instance, "delete", {})
+            is_gone = instance.host is None or self._remove_from_host(context, instance)
             self.volumes.release(instance)
             self.ports.disconnect(server_uuid)
         except (hosts.JobFailed, exceptions.BlockMigrateError) as error:
@@ -113,13 +127,31 @@ class ServerTasks:
         with session.writer() as db:
             actions.end_open_events(db, server_uuid, context.request_id, "Success")
             actions.finish(db, server_uuid, context.request_id)
-            server_tasks.end(db, server_uuid, context.request_id)
+            if is_gone:
+                server_tasks.end(db, server_uuid, context.request_id)
+            else:
+                arguments = {"host": instance.host, "server": to_primitive(server_of(instance))}
+                server_tasks.put(db, server_uuid, CLEAR, arguments, context.request_id, context.global_request_id)
             networks.release_ports(db, instance.id)
             external_events.forget(db, [server_uuid])
             instances.mark_deleted(db, server_uuid)
         notified.server_action(context, server_uuid, "delete", "end")
         self._refresh_firewall(context, instance)
         LOG.info("[server %s] deleted", server_uuid)
+
+    def clear(self, context: RequestContext, server_uuid: str, arguments: dict[str, Any]) -> None:
+        """Have a host that is back delete a guest whose server was deleted meanwhile: asked until it has."""
+        while True:
+            try:
+                self._ask_host(context, arguments["host"], "delete", arguments["server"], {}, patience_s=None)
+                break
+            except hosts.JobFailed as error:
+                LOG.error("[server %s] is left on %s, trying again: %s", server_uuid, arguments["host"], error)
+            if self.stopping.wait(CLEAR_RETRY_S):
+                raise hosts.Stopping
+        with session.writer() as db:
+            server_tasks.end(db, server_uuid, context.request_id)
+        LOG.info("[server %s] nothing is left of it on %s", server_uuid, arguments["host"])
 
     def act(self, context: RequestContext, server_uuid: str, action: str, arguments: dict[str, Any]) -> None:
         """start, stop, reboot, pause, unpause, suspend or resume; a failure leaves the state as it was."""
@@ -201,13 +233,30 @@ class ServerTasks:
         if groups := firewall.groups_of(instance):
             concurrency.spawn("refresh", firewall.refresh, self.computes, context, groups)
 
-    def _ask(self, context: RequestContext, instance: models.Instance, job: str, arguments: dict[str, Any]) -> int:
-        host, server = instance.host or "", to_primitive(server_of(instance))
+    def _remove_from_host(self, context: RequestContext, instance: models.Instance) -> bool:
+        """Ask the host as often as it takes. Whether the server is gone from there: False when it is silent, and dead by an
+        operator's word."""
+        while True:
+            try:
+                self._ask(context, instance, "delete", {})
+                return True
+            except hosts.HostSilent as error:
+                with session.reader() as db:
+                    service = services.find(db, instance.host or "", compute_nodes.COMPUTE_BINARY)
+                if service is not None and service.forced_down:
+                    LOG.warning("[server %s] deleted, but for what is left on %s: %s", instance.uuid, instance.host, error)
+                    return False
 
+    def _ask(self, context: RequestContext, instance: models.Instance, job: str, arguments: dict[str, Any]) -> int:
+        server, patience_s = to_primitive(server_of(instance)), self.conf.conductor.host_timeout
+        return self._ask_host(context, instance.host or "", job, server, arguments, patience_s)
+
+    def _ask_host(
+        self, context: RequestContext, host: str, job: str, server: Any, arguments: dict[str, Any], patience_s: float | None
+    ) -> int:
         def call() -> StepReport:
             return self.computes.run_server_job(context, host, job, server, arguments, JOB_WAIT_S)
 
-        patience_s = self.conf.conductor.host_timeout
         power_state = hosts.ask_until_done(hosts.Asking(host, job, call, self.stopping, patience_s))
         return int(PowerState(power_state))
 
