@@ -84,6 +84,10 @@ class ComputeManager:
     def force_complete(self, context: RequestContext, migration_uuid: str) -> None:
         self._migrations.force_complete(migration_uuid)
 
+    def note_power_state(self, context: RequestContext, migration_uuid: str, power_state: int) -> None:
+        """The guest that comes here is paused, or runs, other than when this host prepared for it; since version 1.2."""
+        self._migrations.note_power_state(migration_uuid, PowerState(power_state))
+
     def serve_base(self, context: RequestContext, server: Primitive, path: str) -> tuple[str, str]:
         """Serve a file that a guest of ours only reads to another host, until `end_serve_base`; returns (token, URI).
 

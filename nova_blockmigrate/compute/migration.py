@@ -14,7 +14,7 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 
-from nova_blockmigrate import breakpoints, concurrency, exceptions
+from nova_blockmigrate import breakpoints, concurrency, exceptions, rpc
 from nova_blockmigrate.compute import checks, claims
 from nova_blockmigrate.compute.conductors import Conductors
 from nova_blockmigrate.compute.ledger import Records
@@ -28,6 +28,7 @@ from nova_blockmigrate.objects import (
     Copy,
     GuestDescription,
     MigrationPlan,
+    PowerState,
     PreparedDestination,
     TransferOutcome,
     TransferProgress,
@@ -221,6 +222,8 @@ class MigrationJobs:
         control = self._controls.setdefault(plan.migration_uuid, TransferControl())
         control.journal = record
         control.destination_is_dead = destination_is_dead
+        if not record.has(TRANSFER):
+            self._tell_power_state(context, plan, from_primitive(GuestDescription, guest))
         LOG.info("%s transfer to %s begins", plan.label, plan.destination_host)
         try:
             outcome = concurrency.run_native(
@@ -291,6 +294,13 @@ class MigrationJobs:
         if control is not None:
             control.force_complete()
 
+    def note_power_state(self, migration_uuid: str, power_state: PowerState) -> None:
+        """Of a guest that comes here: what it is to go on as, should its source's compute service die in the handover."""
+        record = self._records.get(migration_uuid)
+        if record is not None and record.kept(GUEST) is not None:
+            guest = from_primitive(GuestDescription, record.kept(GUEST))
+            record.keep(GUEST, to_primitive(dataclasses.replace(guest, power_state=power_state)))
+
     def progress(self, migration_uuid: str) -> TransferProgress | None:
         control = self._controls.get(migration_uuid)
         return control.progress() if control else None
@@ -309,6 +319,16 @@ class MigrationJobs:
         return found
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _tell_power_state(self, context: RequestContext, plan: MigrationPlan, guest: GuestDescription) -> None:
+        """What the checks saw may be hours old: the destination hears of it if its guest has been paused since, or let go on."""
+        now = concurrency.run_native(self._driver.get_info, plan.server)
+        if {now, guest.power_state} != {PowerState.PAUSED, PowerState.RUNNING}:
+            return
+        try:
+            self._peers.note_power_state(context, plan.destination_host, plan.migration_uuid, int(now))
+        except (*rpc.UNANSWERED, oslo_messaging.MessagingException, exceptions.BlockMigrateError) as error:
+            LOG.warning("%s %s does not know that the guest is %s now: %s", plan.label, plan.destination_host, now.name, error)
 
     def _with_network(self, plan: MigrationPlan, outcome: TransferOutcome) -> TransferOutcome:
         """The outcome, with the network told at once if the guest has moved."""

@@ -3,7 +3,7 @@
 Every call is short: `run_job` answers within `wait_s` with how far the job is, and is repeated until the job is over.
 
 Versions: 1.1 added `epoch` to `run_migration_job`. A host that knows only 1.0 (it is upgraded after its conductors) is asked
-without.
+without. 1.2 added `note_power_state`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nova_blockmigrate import rpc
 from nova_blockmigrate.context import RequestContext
 from nova_blockmigrate.objects import MigrationPlan, StepReport, from_primitive, to_primitive
 
-VERSION = "1.1"
+VERSION, WITH_EPOCHS = "1.2", "1.1"
 ANSWER_TIME_S = 5.0
 """What a host may take to answer a call, beyond the time that the call itself waits."""
 DETAILS_TIME_S = 60.0
@@ -56,7 +56,7 @@ class ComputeAPI:
         if epoch is None:
             return from_primitive(StepReport, call(**asked))
         try:
-            return from_primitive(StepReport, call(version=VERSION, epoch=list(epoch), **asked))
+            return from_primitive(StepReport, call(version=WITH_EPOCHS, epoch=list(epoch), **asked))
         except (oslo_messaging.UnsupportedVersion, oslo_messaging.RemoteError) as error:  # (over a broker, it is the latter)
             if getattr(error, "exc_type", "UnsupportedVersion") != "UnsupportedVersion":
                 raise
@@ -114,6 +114,11 @@ class ComputeAPI:
         """The connections that a guest has open, as its host knows them (see `network.connections`)."""
         answer: list[str] = self._call(context, host, "read_connections", CONNECTIONS_TIME_S, server=server)
         return answer
+
+    def note_power_state(self, context: RequestContext, host: str, migration_uuid: str, power_state: int) -> None:
+        """Tell the destination `host` what its user has the guest do, as it is not what the checks saw."""
+        arguments = {"migration_uuid": migration_uuid, "power_state": power_state}
+        self._call(context, host, "note_power_state", ANSWER_TIME_S, version=VERSION, **arguments)
 
     def serve_base(self, context: RequestContext, host: str, server: dict[str, Any], path: str) -> tuple[str, str]:
         """Have `host` serve a file that a server of it only reads; returns (token, URI)."""

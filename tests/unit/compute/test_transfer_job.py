@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+import oslo_messaging
 import pytest
 from oslo_config import cfg
 
@@ -35,8 +36,11 @@ PREPARED = to_primitive(PreparedDestination("destination"))
 class FailingDriver:
     """Fails before or after the moment from which the guest may have moved."""
 
-    def __init__(self, begun: bool) -> None:
-        self._begun = begun
+    def __init__(self, begun: bool, power_state: PowerState) -> None:
+        self._begun, self._power_state = begun, power_state
+
+    def get_info(self, server: Server) -> PowerState:
+        return self._power_state
 
     def live_migration(self, plan: Any, guest: Any, prepared: Any, control: Any) -> TransferOutcome:
         if self._begun:
@@ -44,9 +48,24 @@ class FailingDriver:
         raise OSError("no space left on device")
 
 
-def jobs(tmp_path: pathlib.Path, begun: bool) -> MigrationJobs:
-    driver: Any = FailingDriver(begun)
-    peers: Any = None
+class Peers:
+    """Passes on to another host what is said to it, or has no answer."""
+
+    def __init__(self, host: MigrationJobs | None) -> None:
+        self._host = host
+
+    def note_power_state(self, _context: Any, host: str, migration_uuid: str, power_state: int) -> None:
+        if self._host is None:
+            raise oslo_messaging.MessagingTimeout("silent")
+        assert host == "destination"
+        self._host.note_power_state(migration_uuid, PowerState(power_state))
+
+
+def jobs(
+    tmp_path: pathlib.Path, begun: bool, power_state: PowerState = PowerState.RUNNING, destination: MigrationJobs | None = None
+) -> MigrationJobs:
+    driver: Any = FailingDriver(begun, power_state)
+    peers: Any = Peers(destination)
     conf = cfg.ConfigOpts()
     return MigrationJobs(conf, "source", driver, Records(tmp_path), peers, Ports(conf, Embedded(conf)))
 
@@ -76,3 +95,25 @@ def test_a_transfer_that_had_not_begun_is_left_to_the_conductor(tmp_path: pathli
         here.transfer(service_context(), PLAN, GUEST, PREPARED)
 
     assert here.interrupted_transfers() == []
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["at once", "asked again, while it is moved"])
+def test_the_destination_hears_that_its_guest_was_paused_while_it_was_queued(tmp_path: pathlib.Path, begun: bool) -> None:
+    records = Records(tmp_path / "there")
+    records.open(PLAN, "destination").keep("guest", GUEST)
+    there = jobs(tmp_path / "there", begun=False)
+    there._records = records
+    here = jobs(tmp_path / "here", True, PowerState.PAUSED, there)
+    if begun:
+        here._records.open(PLAN, "source").mark(TRANSFER)  # (libvirt calls it paused by migration now)
+    here.transfer(service_context(), PLAN, GUEST, PREPARED)
+
+    record = records.get("migration")
+    assert record is not None
+    kept = from_primitive(GuestDescription, record.kept("guest"))
+    assert kept.power_state is (PowerState.RUNNING if begun else PowerState.PAUSED)
+
+
+def test_a_destination_that_cannot_be_told_holds_nothing_up(tmp_path: pathlib.Path) -> None:
+    answer = jobs(tmp_path, True, PowerState.PAUSED).transfer(service_context(), PLAN, GUEST, PREPARED)
+    assert from_primitive(TransferOutcome, answer).reason == "no space left on device"
