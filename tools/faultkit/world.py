@@ -14,7 +14,7 @@ from faultkit.stage import FOREIGN, HOSTS, Stage
 from labkit import postgres, processes, tgt
 from labkit.commands import run
 from labkit.layout import INSTANCES, PRODUCT_STATE
-from labkit.scenario import HOST, TASK, Server
+from labkit.scenario import HOST, TASK, Server, strays
 
 VIRSH_LIMIT_S = 10
 
@@ -35,7 +35,7 @@ class HostWorld:
     owns: bool = False
     """Whether the host has a ledger of the guest's own."""
     debris: tuple[str, ...] = ()
-    """What no finished migration leaves: half made images, exports that are still served."""
+    """What no finished migration leaves: half made images, exports that are still served, rules of taps that are nobody's."""
     foreign_is_safe: bool = True
 
 
@@ -122,10 +122,12 @@ def _links(stage: Stage, host: str, server: Server) -> list[str]:
 
 
 def _rules(stage: Stage, host: str, server: Server) -> list[str]:
-    inside = ["ip", "netns", "exec", stage.lab.machine(host).namespace]
-    rules = run([*inside, "nft", "list", "ruleset"], check=False).stdout
-    rules += run([*inside, "iptables-save"], check=False).stdout
+    rules = _inside(stage, host, "nft", "list", "ruleset") + _inside(stage, host, "iptables-save")
     return [f"rule `{line.strip()}`" for line in rules.splitlines() if server.mac.lower() in line.lower()][:3]
+
+
+def _inside(stage: Stage, host: str, *argv: str) -> str:
+    return run(["ip", "netns", "exec", stage.lab.machine(host).namespace, *argv], check=False).stdout
 
 
 def _secrets(stage: Stage, host: str) -> list[str]:
@@ -154,13 +156,15 @@ def _processes(stage: Stage, host: str, server: Server) -> list[str]:
 
 def _debris(stage: Stage, host: str) -> list[str]:
     base = stage.path(host, f"{INSTANCES}/_base")
-    halves = [f"half made base {path.name}" for path in base.glob("*.part*")] if base.exists() else []
+    found = [f"half made base {path.name}" for path in base.glob("*.part*")] if base.exists() else []
+    book = stage.path(host, f"{PRODUCT_STATE}/network/{host}.json")
+    found += strays(_inside(stage, host, "nft", "list", "ruleset"), book.read_text() if book.exists() else "")
     network = (stage.lab.root(host).parent / "ns/net").stat().st_ino
     for pid, line in processes.find(stage.lab.layout).items():
         with contextlib.suppress(OSError):
             if "qemu-nbd" in line and (stage.lab.root(host).parent.parent / str(pid) / "ns/net").stat().st_ino == network:
-                halves.append(f"export of a base still served ({pid})")
-    return halves
+                found.append(f"export of a base still served ({pid})")
+    return found
 
 
 def _is_mounted_over(stage: Stage, host: str) -> bool:
