@@ -61,8 +61,9 @@ class HostRecord:
             return list(self._artefacts)
 
     def forget(self, artefact: Artefact) -> None:
+        """It is gone. A full disk keeps nobody from clearing up: what is still listed there is looked for once more, if ever."""
         breakpoints.reached(f"ledger.{artefact.kind}.gone")
-        self._append({"gone": to_primitive(artefact)})
+        self._note({"gone": to_primitive(artefact)})
 
     def is_shared(self, artefact: Artefact) -> bool:
         """Whether another record of this host lists the same."""
@@ -161,6 +162,9 @@ class Records:
     def __init__(self, directory: pathlib.Path) -> None:
         self._directory = directory
         self._records = self._load(directory)
+        for uuid, record in list(self._records.items()):
+            if record.kept("plan") is None:  # begun on a full disk, or in the moment of a crash: nothing was done yet
+                self.close(uuid)
         self._servers = self._load(directory / SERVERS)
 
     def _load(self, directory: pathlib.Path) -> dict[str, HostRecord]:
@@ -181,8 +185,12 @@ class Records:
         record = self._records.get(plan.migration_uuid)
         if record is None:
             record = HostRecord(self._directory / f"{plan.migration_uuid}.jsonl", self._everything)
-            record.keep("role", role)
-            record.keep("plan", to_primitive(plan))
+            try:
+                record.keep("role", role)
+                record.keep("plan", to_primitive(plan))
+            except OSError:
+                record.drop()
+                raise
             self._records[plan.migration_uuid] = record
         return record
 

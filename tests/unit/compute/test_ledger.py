@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import resource
+from collections.abc import Iterator
 
 import pytest
 
@@ -182,19 +184,51 @@ def test_what_is_said_after_all_was_forgotten_makes_no_file(directory: pathlib.P
 def test_a_full_disk_refuses_what_must_be_kept_and_remembers_marks(tmp_path: pathlib.Path) -> None:
     record = Records(tmp_path).open(PLAN, "source")
     size = record.path.stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))  # a write beyond is cut, the next one fails
-    try:
+    with no_file_larger_than(size + 10):
         with pytest.raises(OSError, match=r"space|large"):
             record.keep("arguments", {"guest": "x" * 100})
         record.mark("fenced")
         record.remember("outcome", {"verdict": "stayed"})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert record.has("fenced") and record.kept("outcome") == {"verdict": "stayed"}
     assert record.kept("arguments") is None
     record.keep("after", 1)
     assert HostRecord(record.path).kept("after") == 1
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """What a full disk does, nearly: a write beyond is cut, the next one fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 60], ids=["none", "for a line"])
+def test_a_record_for_which_there_is_no_room_is_not_begun(tmp_path: pathlib.Path, room: int) -> None:
+    records = Records(tmp_path)
+    with no_file_larger_than(room), pytest.raises(OSError, match=r"space|large"):
+        records.open(PLAN, "destination")
+    assert records.all() == {} and list(tmp_path.glob("*.jsonl")) == []
+
+
+def test_a_full_disk_keeps_nobody_from_clearing_up(tmp_path: pathlib.Path) -> None:
+    records, artefact = Records(tmp_path), Artefact("file", "/disk")
+    record = records.open(PLAN, "destination")
+    with record.entry(artefact.kind, artefact.name):
+        pass
+    with no_file_larger_than(record.path.stat().st_size):
+        record.forget(artefact)
+    assert record.artefacts() == []
+    records.close(PLAN.migration_uuid)
+    assert list(tmp_path.glob("*.jsonl")) == []
+
+
+def test_a_record_that_a_crash_left_without_its_plan_goes(tmp_path: pathlib.Path) -> None:
+    HostRecord(tmp_path / "m.jsonl").keep("role", "destination")
+    assert Records(tmp_path).all() == {} and list(tmp_path.glob("*.jsonl")) == []
 
 
 def test_plans_are_listed_while_other_threads_open_and_close_records(
