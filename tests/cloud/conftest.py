@@ -17,7 +17,7 @@ TIME_LIMIT_S = 600
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Any]:
     """Two real hosts with all services, ours and OpenStack's (`labkit.lab.Lab`)."""
-    with laboratory(keystone=True, neutron=True) as lab:
+    with laboratory(keystone=True, neutron=True, breakpoints=True) as lab:
         yield lab
 
 
@@ -35,6 +35,7 @@ class Neutron:
     def __init__(self, lab: Any) -> None:
         self._lab = lab
         self._made: list[str] = []
+        """Paths."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         from labkit import neutron, seed
@@ -52,8 +53,23 @@ class Neutron:
         from labkit import neutron, seed
 
         port: dict[str, Any] = neutron.make_port(self._lab.layout, seed.token_of(self._lab.layout), number, **values)
-        self._made.append(port["id"])
+        self._made.append(f"/ports/{port['id']}")
         return port
+
+    def make_group(self, name: str, *tcp_ports: int) -> str:
+        """A security group that lets everybody come to these ports, and everything leave; its id. It goes after the test."""
+        made: str = self.ask("POST", "/security-groups", {"security_group": {"name": name}})["security_group"]["id"]
+        self._made.append(f"/security-groups/{made}")
+        come = [{"direction": "ingress", "protocol": "tcp", "port_range_min": one, "port_range_max": one} for one in tcp_ports]
+        # (Neutron adds this one by itself where its own migrations made the tables)
+        for rule in [{"direction": "egress"}, *come]:
+            values = {"security_group_id": made, "ethertype": "IPv4", **rule}
+            self.ask("POST", "/security-group-rules", {"security_group_rule": values})
+        return made
+
+    def put_into(self, port_id: str, *groups: str) -> None:
+        """Have a port be in these security groups only."""
+        self.ask("PUT", f"/ports/{port_id}", {"port": {"security_groups": list(groups)}})
 
     def port(self, port_id: str) -> dict[str, Any]:
         port: dict[str, Any] = self.ask("GET", f"/ports/{port_id}")["port"]
@@ -66,8 +82,8 @@ class Neutron:
         return neutron.bindings(self._lab.layout, seed.token_of(self._lab.layout), port_id)
 
     def clear(self) -> None:
-        for port_id in self._made:
-            self.ask("DELETE", f"/ports/{port_id}")
+        for path in sorted(self._made, key=lambda path: path.startswith("/security-groups")):  # (none goes while a port is in it)
+            self.ask("DELETE", path)
 
 
 @pytest.fixture
@@ -75,6 +91,20 @@ def neutron(lab: Any) -> Iterator[Neutron]:
     neutron = Neutron(lab)
     yield neutron
     neutron.clear()
+
+
+@pytest.fixture
+def hold(lab: Any) -> Iterator[Callable[[str], Any]]:
+    """Arms a named point of a migration from the first host to the second one (`faultkit.points.Point`)."""
+    from faultkit.points import Point, clear_all
+
+    def arm(name: str) -> Point:
+        point = Point(lab, name, *HOSTS)
+        point.arm()
+        return point
+
+    yield arm
+    clear_all(lab)
 
 
 @pytest.fixture
