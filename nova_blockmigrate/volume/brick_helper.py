@@ -16,11 +16,13 @@ from typing import Any
 import os_brick
 from os_brick import privileged
 from os_brick.initiator import connector
+from os_brick.privileged import rootwrap
 from os_brick.remotefs import remotefs
 from oslo_concurrency import lockutils
 from oslo_config import cfg
 
 REMOTE_FILE_SYSTEMS = ("nfs", "glusterfs", "scality", "quobyte", "vzstorage")
+BOOTED_BY_SYSTEMD = "/run/systemd/system"
 _SCANS = 5
 
 
@@ -83,7 +85,7 @@ def unmount(request: dict[str, Any], mounts: str) -> dict[str, Any]:
 
 def _connector(request: dict[str, Any], mounts: str) -> Any:
     protocol = request["protocol"]
-    return connector.InitiatorConnector.factory(
+    made = connector.InitiatorConnector.factory(
         protocol,
         None,
         use_multipath=request["multipath"],
@@ -92,6 +94,17 @@ def _connector(request: dict[str, Any], mounts: str) -> Any:
         do_local_attach=True,  # (rbd: by the kernel, as QEMU is told of a device)
         **_mount_options(protocol, mounts),
     )
+    if protocol in REMOTE_FILE_SYSTEMS:
+        made.set_execute(run_apart)
+    return made
+
+
+def run_apart(*command: str, **options: Any) -> Any:
+    """os-brick's way to run a program, but for mounts: many file systems are a process, which would end with the service, and take
+    guests' volumes away, if systemd counted it as one of the service's."""
+    if command[0] == "mount" and os.path.isdir(BOOTED_BY_SYSTEMD):
+        command = ("systemd-run", "--scope", "--quiet", *command)
+    return rootwrap.execute(*command, **options)
 
 
 def _mount_options(protocol: str, mounts: str) -> dict[str, str]:

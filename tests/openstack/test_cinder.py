@@ -16,8 +16,9 @@ from tests.lab.copying import PAYLOAD_MIB, begin
 from tests.lab.test_roll_back import no_place_for_bases
 from tests.lab.test_volumes import assert_whole
 
-pytestmark = pytest.mark.timeout(600, func_only=True)
+TIME_LIMIT = pytest.mark.timeout(600, func_only=True)
 """Bringing the laboratory and Cinder up takes minutes on a busy machine, and is waited for with limits of its own."""
+pytestmark = TIME_LIMIT
 
 
 @pytest.fixture
@@ -122,6 +123,13 @@ def test_a_volume_of_another_project_does_not_exist(lab: Any, client: Any, cinde
 
 def flavor(client: Any) -> str:
     return str(client.request("GET", "/flavors")["flavors"][0]["id"])
+
+
+def test_cinder_knows_of_the_host_what_os_brick_says(lab: Any, client: Any, cinder: Any, server: Any, volume: str) -> None:
+    (told,) = cinder.connectors(lab, volume)
+    assert (told["host"], told["ip"]) == ("compute1", lab.layout.machine("compute1").management_ip)
+    assert told["initiator"] == "iqn.2008-11.org.linux-kvm:compute1", "QEMU's, as it is who logs in"
+    assert "nvme_native_multipath" in told, "only os-brick knows of that"
 
 
 def test_a_volume_that_may_only_be_read_is_a_read_only_disk(lab: Any, client: Any, cinder: Any, boot: Callable[..., Any]) -> None:

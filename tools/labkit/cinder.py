@@ -4,10 +4,13 @@ Its volumes are files (tools/openstack/labstack/cinder_files.py), served by the 
 """
 
 import configparser
+import contextlib
+import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
-from labkit import keystone, machine, openstack_venv, rabbitmq, rest, seed
+from labkit import gluster, keystone, machine, openstack_venv, rabbitmq, rest, seed
 from labkit.commands import wait_until
 from labkit.errors import LabError
 from labkit.ini import to_ini
@@ -15,6 +18,8 @@ from labkit.lab import Lab
 
 SERVICES = ("cinder-api", "cinder-scheduler", "cinder-volume")
 PORT = keystone.VOLUME_PORT
+KINDS = ("files", "shared")
+"""Of volumes: served over iSCSI; files on a GlusterFS that hosts mount."""
 
 
 def start(lab: Lab) -> None:
@@ -29,16 +34,18 @@ def start(lab: Lab) -> None:
     keystone.register(lab.layout, seed.token_of(lab.layout), keystone.CINDER)
     path = folder / "cinder.conf"
     path.touch(mode=0o600)
-    path.write_text(_configuration(lab, venv, folder))
+    path.write_text(_configuration(lab, venv, folder, gluster.start(lab)))
     lab.run("controller", [str(venv / "bin/cinder-manage"), "--config-file", str(path), "db", "sync"])
     for name in SERVICES:
         environment = {"PATH": f"{venv}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         argv = [str(venv / "bin" / name), "--config-file", str(path)]
         machine.start_daemon(lab.layout, lab.layout.controller, name, argv, environment)
     wait_until(lambda: _services_up(lab), 90, "cinder-scheduler and cinder-volume are up", interval_s=0.5)
+    for kind in KINDS:
+        ask(lab, "POST", "/types", {"volume_type": {"name": kind, "extra_specs": {"volume_backend_name": kind}}})
 
 
-def _configuration(lab: Lab, venv: Path, folder: Path) -> str:
+def _configuration(lab: Lab, venv: Path, folder: Path, shared: Path) -> str:
     address = lab.layout.controller.management_ip
     if lab.record is None:
         raise LabError("the laboratory is not up")
@@ -56,7 +63,8 @@ def _configuration(lab: Lab, venv: Path, folder: Path) -> str:
                 "osapi_volume_workers": 1,
                 "my_ip": address,
                 "host": "controller",
-                "enabled_backends": "files",
+                "enabled_backends": "files,shared",
+                "default_volume_type": "files",
             },
             "files": {
                 "volume_driver": "labstack.cinder_files.FileDriver",
@@ -73,6 +81,13 @@ def _configuration(lab: Lab, venv: Path, folder: Path) -> str:
                 "www_authenticate_uri": own["auth_url"],
                 "service_token_roles_required": "true",
                 "service_token_roles": "service",
+            },
+            "shared": {
+                "volume_driver": "labstack.cinder_files.FileDriver",
+                "volume_backend_name": "shared",
+                "target_helper": "tgtadm",
+                "files_directory": shared,
+                "files_export": gluster.EXPORT,
             },
             "database": {"connection": f"sqlite:///{folder}/cinder.sqlite"},
             "oslo_concurrency": {"lock_path": folder / "locks"},
@@ -122,9 +137,19 @@ def attachments(lab: Lab, volume_id: str) -> list[dict[str, Any]]:
     return found
 
 
+def connectors(lab: Lab, volume_id: str) -> list[dict[str, Any]]:
+    """What Cinder was told of the hosts that may use a volume (its API does not show it)."""
+    with contextlib.closing(sqlite3.connect(lab.layout.controller.folder / "cinder/cinder.sqlite")) as database:
+        rows = database.execute(
+            "SELECT connector FROM volume_attachment WHERE volume_id = ? AND deleted = 0 AND connector IS NOT NULL", (volume_id,)
+        )
+        return [json.loads(row[0]) for row in rows]
+
+
 def _services_up(lab: Lab) -> bool:
     try:
         services = ask(lab, "GET", "/os-services")["services"]
     except (OSError, LabError):  # it does not listen yet
         return False
-    return {one["binary"] for one in services if one["state"] == "up"} >= {"cinder-scheduler", "cinder-volume"}
+    up = {(one["binary"], one["host"]) for one in services if one["state"] == "up"}
+    return {("cinder-scheduler", "controller"), *(("cinder-volume", f"controller@{kind}") for kind in KINDS)} <= up

@@ -85,3 +85,19 @@ def test_every_protocol_has_a_connector(protocol: str, tmp_path: pathlib.Path) -
 def test_a_share_that_is_not_mounted_need_not_be_unmounted(tmp_path: pathlib.Path) -> None:
     request = {"do": "unmount", "protocol": "nfs", "export": "192.0.2.9:/share"}
     assert brick_helper.answer(request, str(tmp_path)) == {"error": ""}
+
+
+@pytest.mark.parametrize("booted", [True, False])
+def test_a_mount_is_no_part_of_the_service_for_systemd(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, booted: bool
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(brick_helper, "BOOTED_BY_SYSTEMD", str(tmp_path if booted else tmp_path / "missing"))
+    monkeypatch.setattr(brick_helper.rootwrap, "execute", lambda *command, **options: ran.append(command) or ("", ""))
+    request = {"multipath": False, "protocol": "glusterfs", "data": {"export": "192.0.2.9:/share", "name": "volume"}}
+
+    path = brick_helper.connect(request, str(tmp_path))["path"]
+
+    point = str(pathlib.Path(path).parent)
+    mount = ("mount", "-t", "glusterfs", "192.0.2.9:/share", point)
+    assert ran == [("mkdir", "-p", point), ("systemd-run", "--scope", "--quiet", *mount) if booted else mount]
