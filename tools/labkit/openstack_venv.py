@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from labkit import packages
@@ -12,25 +13,33 @@ from labkit.locks import locked_folder
 
 VENV = CACHE / "openstack"
 _SOURCE = REPOSITORY / "tools/openstack"
-_INPUTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
+_RELEASES = ("requirements.txt", "constraints.txt")
 
 
 def ensure_venv() -> bool:
-    """Keystone, Neutron, Cinder and `labstack` are installed; False when nothing had to be done."""
+    """Keystone, Neutron, Cinder and `labstack` are installed; False when nothing had to be done. The first ones take minutes, and
+    stay when only ours has changed."""
     python = packages.find_python()
-    wanted = _fingerprint(python)
-    stamp = VENV / ".stamp"
+    releases = _fingerprint(python, [_SOURCE / name for name in _RELEASES])
+    own = _fingerprint(python, [_SOURCE / "pyproject.toml", *sorted((_SOURCE / "labstack").glob("*.py"))])
     with locked_folder(CACHE / "openstack-lock"):
-        if stamp.exists() and stamp.read_text() == wanted:
+        if not _has(".stamp", releases):
+            shutil.rmtree(VENV, ignore_errors=True)
+            run([python, "-m", "venv", str(VENV)])
+            _install("-c", str(_SOURCE / "constraints.txt"), "-r", str(_SOURCE / "requirements.txt"))
+            (VENV / ".stamp").write_text(releases)
+        if _has(".stamp-labstack", own):
             return False
-        shutil.rmtree(VENV, ignore_errors=True)
-        run([python, "-m", "venv", str(VENV)])
-        _install("-c", str(_SOURCE / "constraints.txt"), "-r", str(_SOURCE / "requirements.txt"))
         with tempfile.TemporaryDirectory() as folder:  # building leaves files beside the source
             copy = shutil.copytree(_SOURCE, Path(folder) / "labstack-source")
-            _install("--no-deps", str(copy))
-        stamp.write_text(wanted)
+            _install("--no-deps", "--force-reinstall", str(copy))
+        (VENV / ".stamp-labstack").write_text(own)
     return True
+
+
+def _has(stamp: str, wanted: str) -> bool:
+    path = VENV / stamp
+    return path.exists() and path.read_text() == wanted
 
 
 def program(name: str) -> str:
@@ -46,9 +55,9 @@ def _install(*arguments: str) -> None:
     run([program("pip"), "install", "-q", "--disable-pip-version-check", *arguments], timeout_s=1800)
 
 
-def _fingerprint(python: str) -> str:
+def _fingerprint(python: str, files: Iterable[Path]) -> str:
     version = output([python, "-c", "import sys; print(sys.version_info[:2])"])
     digest = hashlib.sha256(version.encode())
-    for path in [_SOURCE / name for name in _INPUTS] + sorted((_SOURCE / "labstack").glob("*.py")):
+    for path in files:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
