@@ -70,6 +70,8 @@ class HostSurvey:
     """Who encrypts what it sends."""
     certificates: tuple[Certificate, ...] = ()
     """Those that TLS would need here, whether it is used or not."""
+    post_copy_problem: str = ""
+    """Why no guest can come here by post-copy."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Transferring:
         with session.writer() as db:
             migration = self._leased.owned(db)
             if report.progress is not None:
-                migrations.update(db, migration.id, **counters(report.progress))
+                migrations.update(db, migration.id, **counters(report.progress), **status_of(report.progress))
                 instances.update(db, migration.instance_uuid, progress=report.progress.percent)
         self._tell(migration)
 
@@ -118,6 +118,11 @@ class Transferring:
                 computes.force_complete(context, migration.source_compute, migration.uuid)
         except rpc.UNANSWERED as error:
             LOG.warning("%s %s was not told what its user wishes: %s", label(migration), migration.source_compute, error)
+
+
+def status_of(progress: TransferProgress) -> Columns:
+    """What the migration shows once it goes on by post-copy."""
+    return {"status": MigrationStatus.RUNNING_POST_COPY.value} if progress.post_copy else {}
 
 
 def counters(progress: TransferProgress) -> Columns:

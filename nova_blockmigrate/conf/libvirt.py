@@ -70,7 +70,11 @@ OPTIONS = {
             default="abort",
             choices=[
                 ("abort", "the guest stays where it is, the migration has failed"),
-                ("force_complete", "the guest is paused for as long as the rest takes, as by a user's force complete"),
+                (
+                    "force_complete",
+                    "the guest is paused for as long as the rest takes, or goes on by post-copy where that is permitted, as by a "
+                    "user's force complete",
+                ),
             ],
             help="What becomes of a transfer that takes longer than it may.",
         ),
@@ -87,7 +91,16 @@ OPTIONS = {
         cfg.BoolOpt(
             "live_migration_permit_auto_converge",
             default=False,
-            help="Let QEMU slow down a guest that writes to its memory faster than the network can carry.",
+            help="Let QEMU slow down a guest that writes to its memory faster than the network can carry. Passed over where "
+            "post-copy is permitted.",
+        ),
+        cfg.BoolOpt(
+            "live_migration_permit_post_copy",
+            default=False,
+            help="Let a transfer that is forced to complete, by its user or by live_migration_timeout_action, go on by post-copy: "
+            "the guest moves at once, and its memory follows. libvirt then switches every running guest that leaves this host by "
+            "itself, without the proof that never two copies run; and a guest whose source or destination dies while its memory "
+            "follows is lost as a running guest. See the failure guide.",
         ),
         cfg.IntOpt(
             "live_migration_parallel_connections", default=1, min=1, help="Network connections that carry the memory of one guest."

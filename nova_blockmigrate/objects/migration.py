@@ -62,6 +62,8 @@ class TransferProgress:
     disk_remaining_bytes: int = 0
     memory_iteration: int = 0
     elapsed_s: float = 0.0
+    post_copy: bool = False
+    """The guest runs on the destination already, and its memory follows."""
 
     @property
     def percent(self) -> int:
@@ -144,6 +146,11 @@ class Observation:
     """Of a destination's copy: it is known that it was never let run."""
     alarmed: bool = False
     """Of a source's copy: two copies were found running once, says our journal there; from then on a person decides."""
+    self_switching: bool = False
+    """Of a source's copy: libvirt switches the guest by itself, as post-copy is permitted: a destination that cannot be seen may
+    run."""
+    switched: bool = False
+    """Of a source's copy: the destination was seen running. The source's is never to run again."""
     detail: str = ""
 
 

@@ -70,6 +70,8 @@ class MigrationStatus(enum.StrEnum):
     QUEUED = "queued"
     PREPARING = "preparing"
     RUNNING = "running"
+    RUNNING_POST_COPY = "running (post-copy)"
+    """It cannot be aborted any more: the guest runs on its destination, and its memory follows."""
     POST_MIGRATING = "post-migrating"
     COMPLETED = "completed"
     FAILED = "failed"

@@ -46,6 +46,23 @@ def cpu(facts: Facts) -> Answer:
     return passed(f"CPU {model} can be had on {facts.destination.name}")
 
 
+@check("post_copy", where="destination", title="Guests can come by post-copy")
+def post_copy(facts: Facts) -> Answer:
+    """Asked only where the source permits it: a transfer that is begun like that ends at once where QEMU cannot."""
+    here, there = facts.source.survey, facts.destination.survey
+    if here is None or there is None:
+        return unknown(facts.source.error or facts.destination.silence)
+    if "VIR_MIGRATE_POSTCOPY" not in here.flags:
+        return passed(f"{facts.source.name} does not permit post-copy")
+    if there.post_copy_problem:
+        return failed(
+            f"{facts.destination.name}: {there.post_copy_problem}",
+            remedy=f"sysctl vm.unprivileged_userfaultfd=1 on {facts.destination.name}, or turn off "
+            f"[libvirt] live_migration_permit_post_copy on {facts.source.name}",
+        )
+    return passed(f"{facts.destination.name} can handle the page faults of a guest whose memory follows")
+
+
 @check("machine", where="destination", title="Machine type and firmware are known")
 def machine(facts: Facts) -> Answer:
     if facts.reception is None or facts.guest is None:

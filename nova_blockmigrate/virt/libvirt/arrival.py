@@ -13,7 +13,7 @@ import libvirt
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import Copy, MigrationPlan, Observation, PowerState, TransferOutcome, TransferProgress, Verdict
 from nova_blockmigrate.threads import in_parallel
-from nova_blockmigrate.virt.libvirt import disks, settle
+from nova_blockmigrate.virt.libvirt import disks, post_copy, settle
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
 from nova_blockmigrate.virt.libvirt.describe import migratable_xml
 from nova_blockmigrate.virt.libvirt.domain_xml import DomainFacts
@@ -70,8 +70,12 @@ def complete(
         if here.copy is Copy.ABSENT:
             reason = f"{there.detail}: an operator says that {source.name} is dead, and no copy of the guest was complete here."
             return TransferOutcome(Verdict.STAYED, reason, power_state=PowerState.SHUTDOWN)
-        there = dataclasses.replace(there, copy=Copy.MIGRATED_AWAY)
-    action = decide(there, here)
+        there = dataclasses.replace(there, copy=Copy.CRASHED if here.copy in post_copy.HALF_MOVED else Copy.MIGRATED_AWAY)
+    is_half_moved = here.copy in post_copy.HALF_MOVED or there.copy in post_copy.HALF_MOVED
+    action = decide(dataclasses.replace(there, self_switching=is_half_moved), here)  # (the journal that says so is the source's)
+    nobody_sends = source_is_dead and there.copy is Copy.CRASHED and here.copy is Copy.POST_COPY
+    if nobody_sends or (action is Action.GIVE_UP and here.copy is not Copy.ABSENT):
+        return _give_up(host, uuid, here)
     if action is Action.RESUME_DESTINATION:
         if not goes_on():
             reason = f"nobody says that its migration is under way, so this copy may be stale: {there.detail}; {here.detail}"
@@ -82,6 +86,14 @@ def complete(
     if action is Action.FINISH:
         return TransferOutcome(Verdict.HANDED_OVER, power_state=here.power_state)
     return TransferOutcome(Verdict.UNDECIDED, f"{there.detail}; {here.detail}")
+
+
+def _give_up(host: Host, uuid: str, here: Observation) -> TransferOutcome:
+    """The memory that is missing here will never come: the guest has ended, and its disks here are the last word."""
+    if (now := observe(host, uuid, is_destination=True)).copy is not here.copy:
+        return TransferOutcome(Verdict.UNDECIDED, now.detail)  # it has just arrived
+    post_copy.end_half(host, uuid)
+    return TransferOutcome(Verdict.HANDED_OVER, post_copy.HALF_LOST, power_state=PowerState.CRASHED)
 
 
 def _final_figures(domain: Any) -> TransferProgress | None:

@@ -22,6 +22,8 @@ class Action(enum.StrEnum):
     FENCE_AND_FINISH = "fence the source; the destination runs already"
     RESUME_DESTINATION = "the source is proven dead; resume the destination"
     FINISH = "the guest is on the destination; finish"
+    RECOVER = "half moved, and the stream between the two is broken: restore it"
+    GIVE_UP = "half moved, and one half is dead: the guest has ended, and the destination's disks are the last word"
     ALARM = "two copies run: suspend the one that no handover resumed; a person decides"
     WAIT = "not known: start nothing, delete nothing, look again"
 
@@ -38,10 +40,15 @@ def decide(source: Observation, destination: Observation) -> Action:
     here, there = _as_source(source.copy), _as_destination(destination.copy)
     if here is Copy.UNREACHABLE:
         return Action.WAIT
-    if here in _HALF_MOVED or there in _HALF_MOVED:
+    is_half_moved = here in _HALF_MOVED or there in _HALF_MOVED
+    if is_half_moved and not source.self_switching:
         return Action.WAIT  # somebody else moves it by post-copy: each half is of no use without the other
     if source.alarmed:
         return _alarmed(here, there)
+    if source.switched or is_half_moved:
+        return _switched(here, there, source.fenced)
+    if source.self_switching and there is Copy.UNREACHABLE:
+        return Action.WATCH if here in _JOB else Action.WAIT
     if here is Copy.MIGRATED_AWAY or (source.fenced and here not in _EXECUTES):  # libvirt may not have noticed that it is dead
         return _source_fenced(there, destination.never_ran)
     if here in _JOB:
@@ -138,3 +145,30 @@ def _source_gone(there: Copy, unexplained: bool) -> Action:
         return Action.WAIT
     # a transient guest that ended in mid-copy: libvirt forgets it only then, or when the copy was complete
     return Action.DESTROY_DESTINATION if there is Copy.INCOMING else Action.ROLL_BACK
+
+
+def _switched(here: Copy, there: Copy, fenced: bool) -> Action:
+    """libvirt has let the destination run by itself: the guest goes on there or nowhere. While its memory follows, the source's
+    QEMU is half of it, and is left alone."""
+    dead = here in _NOT_THERE or fenced
+    if there is Copy.UNREACHABLE:
+        return Action.WAIT
+    if here in _EXECUTES:
+        return Action.ALARM if there in _EXECUTES or there in _HALF_MOVED else Action.WAIT
+    if there in _HALF_MOVED:
+        return _half_moved(here, there, dead)
+    if here in _HALF_MOVED and there is Copy.RUNNING:
+        return Action.FENCE_AND_FINISH  # all memory has gone; libvirt ends the source by itself, unless it was restarted meanwhile
+    if here in _JOB or here is Copy.POST_COPY:
+        return Action.WATCH  # libvirt is about to end the source, or to learn that the destination has ended
+    if there is Copy.INCOMING:
+        return Action.WAIT
+    if there in _NOT_THERE:
+        return Action.FINISH if dead and there in _ENDED else Action.GIVE_UP
+    return Action.FINISH if dead else Action.FENCE_AND_FINISH
+
+
+def _half_moved(here: Copy, there: Copy, dead: bool) -> Action:
+    if dead:  # its QEMU says so when the stream breaks; where all memory has gone, its libvirt is about to say that
+        return Action.GIVE_UP if there is Copy.POST_COPY_BROKEN and here is not Copy.MIGRATED_AWAY else Action.WAIT
+    return Action.RECOVER if Copy.POST_COPY_BROKEN in (here, there) else Action.WATCH

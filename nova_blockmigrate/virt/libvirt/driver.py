@@ -45,6 +45,7 @@ from nova_blockmigrate.virt.libvirt import (
     inspect_host,
     load,
     observe,
+    post_copy,
     prepare,
     reception,
     removal,
@@ -101,6 +102,8 @@ class LibvirtDriver(ComputeDriver):
                 "clear. Use this on a closed network only, else qemu+tls:// and live_migration_with_native_tls.",
                 options.live_migration_uri,
             )
+        if options.live_migration_permit_post_copy:
+            LOG.warning(post_copy.WARNING)
         self.host = Host(options.connection_uri, host)
         self.capabilities = resources.Capabilities(self.host)
         self.capabilities.load()
@@ -361,6 +364,7 @@ def transfer_settings(options: Any) -> TransferSettings:
         parallel_connections=options.live_migration_parallel_connections,
         native_tls=options.live_migration_with_native_tls,
         auto_converge=options.live_migration_permit_auto_converge,
+        post_copy=options.live_migration_permit_post_copy,
     )
     flags.check_uri(options.live_migration_uri)
     return TransferSettings(

@@ -20,6 +20,7 @@ KNOWN: dict[str, int] = {
     if name.startswith(_PREFIX) and not name.startswith(_PREFIX + "PARAM_") and isinstance(getattr(libvirt, name), int)
 }
 _COPY_ALL, _COPY_INCREMENTAL = "NON_SHARED_DISK", "NON_SHARED_INC"
+_POST_COPY = "POSTCOPY"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +40,15 @@ _CONTRADICTIONS = (
     ),
     _Rule("TUNNELLED", ("TLS",), "the tunnel is libvirt's own connection, not QEMU's", "remove VIR_MIGRATE_TUNNELLED"),
     _Rule("TUNNELLED", ("PARALLEL",), "a tunnel has one connection", "remove VIR_MIGRATE_TUNNELLED"),
+    _Rule("TUNNELLED", (_POST_COPY,), "pages cannot be asked for through a tunnel", "remove VIR_MIGRATE_TUNNELLED"),
     _Rule("ZEROCOPY", ("TLS", "COMPRESSED"), "encrypted or compressed pages are copies", "remove VIR_MIGRATE_ZEROCOPY"),
     _Rule("COMPRESSED", ("PARALLEL",), "xbzrle does not work over parallel connections", "remove VIR_MIGRATE_COMPRESSED"),
     _Rule("OFFLINE", ("LIVE",), "a guest is moved running or not", "remove VIR_MIGRATE_OFFLINE"),
 )
 
 _REFUSED = {
-    "POSTCOPY": "post-copy lets the destination start the guest by itself, and cannot be combined with the paused handover",
-    "POSTCOPY_RESUME": "it continues a post-copy migration, which is not used here",
+    "POSTCOPY": "whether post-copy is wanted is for [libvirt] live_migration_permit_post_copy to say",
+    "POSTCOPY_RESUME": "it continues a post-copy migration that broke, which is done without being asked for",
     "CHANGE_PROTECTION": "libvirt sets it by itself",
     "OFFLINE": "guests are moved running",
     "UNSAFE": "it turns off libvirt's check for cache modes that lose data",
@@ -66,6 +68,7 @@ class Wishes:
     parallel_connections: int = 1
     native_tls: bool = False
     auto_converge: bool = False
+    post_copy: bool = False
 
 
 def live_flags(names: Iterable[str], wishes: Wishes) -> int:
@@ -102,8 +105,8 @@ def check_uri(uri: str) -> None:
 def _number(names: Iterable[str], wishes: Wishes, option: str, copies_disks: bool) -> int:
     chosen = {_short(name.strip(), option) for name in names if name.strip()}
     _check_parallel(chosen, wishes, option)
-    chosen |= _added(wishes)
     _check_alone(chosen, option)
+    chosen |= _added(wishes)
     _check_disks(chosen, option, copies_disks)
     _check_together(chosen, option)
     number = 0
@@ -124,7 +127,9 @@ def _added(wishes: Wishes) -> set[str]:
         added.add("PARALLEL")
     if wishes.native_tls:
         added.add("TLS")
-    if wishes.auto_converge:
+    if wishes.post_copy:
+        added.add(_POST_COPY)
+    elif wishes.auto_converge:
         added.add("AUTO_CONVERGE")
     return added
 

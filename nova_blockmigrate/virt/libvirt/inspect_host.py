@@ -21,6 +21,8 @@ from nova_blockmigrate.virt.libvirt.transfer import TransferSettings
 FIRST_PORT, LAST_PORT = 49152, 49215
 LISTEN_S = 4.0
 _PORTS_TRIED = 16
+_USERFAULTFD = Path("/proc/sys/vm/unprivileged_userfaultfd")
+_ROOT = ("root", "0", "+0")
 
 
 def survey(capabilities: Capabilities, settings: TransferSettings, instances_path: str, address: str) -> HostSurvey:
@@ -36,6 +38,7 @@ def survey(capabilities: Capabilities, settings: TransferSettings, instances_pat
         parallel_connections=settings.parallel_connections,
         tls_for=_tls_for(settings),
         certificates=certificates.survey(),
+        post_copy_problem=why_no_post_copy(daemon_conf.QEMU),
     )
 
 
@@ -52,6 +55,20 @@ def why_not_writable(path: str) -> str:
     except OSError as error:
         return f"{path}: {error.strerror}"
     return "" if os.access(path, os.W_OK | os.X_OK) else f"{path}: permission denied"
+
+
+def why_no_post_copy(qemu_conf: Path, switch: Path = _USERFAULTFD) -> str:
+    """Why QEMU may not handle the page faults of a guest whose memory follows it. It must be root, or all may."""
+    user = daemon_conf.read(qemu_conf).get("user", "")
+    try:
+        allowed_to_all = switch.read_text().strip() == "1"
+    except FileNotFoundError:
+        return "its kernel has no userfaultfd"
+    except OSError as error:
+        return f"{switch}: {error.strerror}"
+    if allowed_to_all or user in _ROOT:
+        return ""
+    return f"QEMU runs as {user or 'a user of its own'}, and only root may use userfaultfd ({switch} is 0)"
 
 
 def listen(address: str) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 All that happens (events of both hosts, the end of `migrateToURI3`, the links) comes through one queue to the thread that
 called, so that decisions are made in one place and in the order of what happened. Reading top-down: `run`, `_watch`,
-`_hand_over`; what is done when things went wrong is in `settle.py`.
+`_hand_over`, or `_follow` where libvirt makes the switch (`post_copy.py`); what is done when things went wrong is in `settle.py`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from nova_blockmigrate.exceptions import BlockMigrateError, GuestNotFound, Hyper
 from nova_blockmigrate.objects import GuestDescription, MigrationPlan, PowerState, PreparedDestination, TransferOutcome, Verdict
 from nova_blockmigrate.threads import Task, call_within
 from nova_blockmigrate.virt.driver import TRANSFER, TransferControl
-from nova_blockmigrate.virt.libvirt import handover, stuck_job, transfer
+from nova_blockmigrate.virt.libvirt import handover, post_copy, stuck_job, transfer
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, PAUSED_BY_USER, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host, is_lost
 from nova_blockmigrate.virt.libvirt.links import ASK, DESTINATION, DESTINATION_LOST, MIGRATE, SOURCE, STEER, SWITCH, Links
 from nova_blockmigrate.virt.libvirt.observe import incoming_job_is_over, outgoing_job_is_active, power_state
+from nova_blockmigrate.virt.libvirt.post_copy import SWITCHED, SWITCHES_ITSELF
 from nova_blockmigrate.virt.libvirt.qemu_process import QemuProcess
 from nova_blockmigrate.virt.libvirt.settle import REFUSED, Settlement, Situation
 
@@ -41,6 +42,8 @@ PAUSE_LOOK_S = 2.0
 ARRIVAL_LIMIT_S = 2.0
 """How long the destination's libvirt may need, after its copy was complete, to end its part: some milliseconds as a rule."""
 ARRIVAL_LOOK_S = 0.001
+FOLLOW_S = 1.0
+"""Between two looks at a guest whose memory follows it."""
 EVENT_LIMIT_S = 1.0
 """How long after the end of the transfer an event may come."""
 WORD_LIMIT_S = 40.0
@@ -58,6 +61,9 @@ class Seen:
     source_stopped: int | None = None
     """Detail of the STOPPED event."""
     complete_s: float = 0.0
+    runs_there_s: float = 0.0
+    """libvirt has let the destination run by itself."""
+    half_moved: bool = False
     returned: bool = False
     job_over: bool = False
     error: libvirt.libvirtError | None = None
@@ -73,6 +79,9 @@ class Seen:
             event, detail, at_s = rest
             if (event, detail) == (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED):
                 self.complete_s = self.complete_s or at_s
+            elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+                self.runs_there_s = self.runs_there_s or at_s
+                self.half_moved = self.half_moved or detail == libvirt.VIR_DOMAIN_EVENT_RESUMED_POSTCOPY
         elif kind == "returned":
             self.returned, self.error = True, rest[0]
         elif kind == "linked":
@@ -88,6 +97,7 @@ class Seen:
         if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
             self.source_paused_s, self.source_resumed = at_s, False
             self.io_error = self.io_error or detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR
+            self.half_moved = self.half_moved or detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY
         elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
             self.source_resumed, self.io_error = True, False
         elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
@@ -129,6 +139,7 @@ class LiveMigration:
         self._process: QemuProcess | None = None
         self._closing: list[Callable[[], object]] = []
         """What releases that which was made, in the order of making."""
+        self._switches_itself = False
         self._why_not_arrived = "no answer"
         self.over = native.threading.Event()
         """libvirt is done with the source's domain, as far as this process can tell."""
@@ -151,18 +162,25 @@ class LiveMigration:
         self._link()
         domain = self._domain(MIGRATE)
         self._note_state(domain)
+        self._switches_itself = self._settings.switches_itself(self._was_paused)
+        if self._switches_itself:
+            self._control.journal.mark(SWITCHES_ITSELF)
         self._control.journal.mark(TRANSFER)
         reached("transfer.journalled")
         self._switch_autostart_off(domain)
         self._control.mark("transfer_started")
         self._mark("transfer_started")
-        uri = self._settings.destination_uri(self._prepared.libvirt_host)
-        flags = self._settings.flags(self._prepared.copied_disks)
-        chosen = transfer.parameters(self._settings, self._prepared)
-        task = transfer.start(domain, uri, chosen, flags, self._queue)
+        stream = self._stream()
+        task = transfer.start(domain, stream.uri, stream.parameters, stream.flags, self._queue)
         self._closing.append(task.wait)
         reached("transfer.started")
         return self._steer_and_watch(watch_end=False)
+
+    def _stream(self) -> post_copy.Stream:
+        """What `migrateToURI3` is asked for."""
+        uri = self._settings.destination_uri(self._prepared.libvirt_host)
+        flags = self._settings.flags(self._prepared.copied_disks, is_paused=not self._switches_itself)
+        return post_copy.Stream(self._source, self._uuid, uri, transfer.parameters(self._settings, self._prepared), flags)
 
     def _note_state(self, domain: Any) -> None:
         """What the checks saw may be hours old: migrations wait in a queue."""
@@ -213,6 +231,8 @@ class LiveMigration:
             self._get_ready(watch_end)
         except BlockMigrateError as error:  # libvirt has lost the guest, or died: the transfer may still go on
             return self._settle(str(error))
+        if self._seen.half_moved or self._control.journal.has(SWITCHED):
+            return self._follow()
         return self._watch()
 
     def _get_ready(self, watch_end: bool) -> None:
@@ -221,7 +241,8 @@ class LiveMigration:
         self._asker = Asker(self._domain(ASK))
         domain = self._domain(STEER)
         limit_s = self._settings.limit_s(self._guest.memory_mib * 1024**2 + self._guest.allocated_bytes)
-        self._steering = transfer.Steering(domain, self._settings, self._control, self._queue, watch_end, limit_s)
+        may = self._switches_itself
+        self._steering = transfer.Steering(domain, self._settings, self._control, self._queue, watch_end, limit_s, post_copy=may)
         self._closing += [self._asker.close, self._steering.wait]
 
     def _find_process(self) -> None:
@@ -233,13 +254,16 @@ class LiveMigration:
     def _continue(self) -> TransferOutcome:
         """A transfer of this migration was begun before (this service was restarted): go on with it, or learn its end."""
         self._recall_state()
+        self._switches_itself = self._control.journal.has(SWITCHES_ITSELF)
         self._find_process()
         if self._process is not None and self._process.is_stopped():
             # left by a handover that was interrupted before it let the destination run; libvirt must be able to talk to it
             self._process.resume()
         self._link()
         domain = self._links.source.domain()
-        if domain is None or not outgoing_job_is_active(domain):
+        # (libvirt forgets its job when it is restarted in post-copy, and ends both sides all the same)
+        self._seen.half_moved = domain is not None and self._switches_itself and post_copy.is_half_moved(domain)
+        if domain is None or not (self._seen.half_moved or outgoing_job_is_active(domain)):
             return self._settle("")
         return self._steer_and_watch(watch_end=True)
 
@@ -251,7 +275,9 @@ class LiveMigration:
         while True:
             if not self._next(self._patience_s()):
                 self._stir()
-            if seen.complete_s:
+            if self._switches_itself and (seen.half_moved or seen.runs_there_s):
+                return self._follow()
+            if seen.complete_s and not self._switches_itself:
                 return self._hand_over()
             if seen.over:
                 return self._settle(str(seen.error or ""))
@@ -259,7 +285,10 @@ class LiveMigration:
                 self._note_pause()
             if seen.linked:
                 seen.linked = False
-                if self._destination_is_complete():
+                if self._switches_itself and self._destination_runs():
+                    seen.runs_there_s = self._clock()
+                    return self._follow()
+                if not self._switches_itself and self._destination_is_complete():
                     seen.complete_s = self._clock()
                     return self._hand_over()
             if seen.link_lost:
@@ -309,16 +338,25 @@ class LiveMigration:
         if "source_paused" not in self._marks:
             self._marks["source_paused"] = self._seen.source_paused_s
             reached("transfer.source_paused")
+            if self._switches_itself:
+                return
             self._control.journal.mark(FENCING)
             self._mark("fencing")
             reached("handover.fencing")
 
     def _destination_is_complete(self) -> bool:
+        return self._destination_state() == PAUSED_BY_USER
+
+    def _destination_runs(self) -> bool:
+        state = self._destination_state()
+        return state is not None and state[0] == int(libvirt.VIR_DOMAIN_RUNNING)
+
+    def _destination_state(self) -> tuple[int, int] | None:
         domain = self._destination_domain()
         try:
-            return domain is not None and tuple(domain.state()) == PAUSED_BY_USER
+            return tuple(domain.state()) if domain is not None else None
         except libvirt.libvirtError:
-            return False
+            return None
 
     def _destination_domain(self) -> Any | None:
         side = self._links.destination
@@ -425,13 +463,47 @@ class LiveMigration:
         reached("handover.resumed")
         return TransferOutcome(Verdict.HANDED_OVER, power_state=self._guest.power_state)
 
+    # --- switched by libvirt ------------------------------------------------------------------------------------------
+
+    def _follow(self) -> TransferOutcome:
+        """libvirt lets, or is about to let, the destination run: from here on the guest goes on there or nowhere."""
+        if not self._control.journal.has(SWITCHED):
+            self._control.journal.mark(SWITCHED)
+        seen = self._seen
+        if seen.source_paused_s:
+            self._marks.setdefault("source_paused", seen.source_paused_s)
+        if not seen.half_moved:
+            self._fence_left_source()
+        elif self._steering is not None:
+            self._steering.half_moved = True
+        settlement = Settlement(self._situation(""))
+        self._next(FOLLOW_S)
+        while settlement.goes_on():
+            self._next(FOLLOW_S)
+        if seen.runs_there_s:
+            self._marks["resumed"] = seen.runs_there_s
+        return self._settle(str(seen.error or ""))
+
+    def _fence_left_source(self) -> None:
+        """The destination runs, and all of the guest is there: the source, which libvirt is about to kill, is killed at once.
+        Should libvirt have let it run again, it is left to `_settle`."""
+        expected, journal = PAUSED_BY_MIGRATION, self._control.journal
+        fencer = Fencer(self._process, self._asker, expected, lambda: journal.mark(FENCED), arrived=lambda: True)
+        fencer.fence(self._seen.source_resumed)
+
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def _settle(self, error: str) -> TransferOutcome:
         LOG.info("%s what became of the guest is to be seen on both hosts: %s", self._plan.label, error or "its transfer is over")
         if self._steering is not None:
             self._steering.end()
-        situation = Situation(
+        outcome = Settlement(self._situation(error)).reach()
+        if outcome.verdict is Verdict.HANDED_OVER:
+            self._marks.setdefault("resumed", self._clock())
+        return outcome
+
+    def _situation(self, error: str) -> Situation:
+        return Situation(
             source=self._source,
             destination=self._destination,
             uuid=self._uuid,
@@ -444,11 +516,9 @@ class LiveMigration:
             was_paused=self._was_paused,
             process=self._process,
             destination_is_dead=self._control.destination_is_dead,
+            stream=self._stream() if self._switches_itself else None,
+            destination_xml=self._prepared.destination_xml,
         )
-        outcome = Settlement(situation).reach()
-        if outcome.verdict is Verdict.HANDED_OVER:
-            self._mark("resumed")
-        return outcome
 
     def _why(self, error: str) -> str:
         paused = PAUSED_BY_QEMU if self._seen.io_error else ""

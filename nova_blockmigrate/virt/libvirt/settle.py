@@ -19,7 +19,7 @@ from nova_blockmigrate.objects import Copy, GuestDescription, Observation, Power
 from nova_blockmigrate.threads import in_parallel
 from nova_blockmigrate.virt.driver import Journal
 from nova_blockmigrate.virt.libvirt import guest as guests
-from nova_blockmigrate.virt.libvirt import qemu_log
+from nova_blockmigrate.virt.libvirt import post_copy, qemu_log
 from nova_blockmigrate.virt.libvirt.decide import Action, decide
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_MIGRATION, STOOD_BEFORE, Asker, Fence, Fencer
 from nova_blockmigrate.virt.libvirt.host import Host
@@ -44,6 +44,7 @@ A_PERSON_DECIDES = (
 
 LOST = "its destination is dead, says an operator: the guest is here as it was when it was to run there"
 
+_SAID_AT_ONCE = {Action.ALARM, Action.RECOVER}
 _STAYED = {Action.ROLL_BACK, Action.DESTROY_DESTINATION, Action.RESUME_SOURCE}
 _ENDED = {
     PowerState.SHUTDOWN: "the guest was shut down while it was copied",
@@ -68,6 +69,9 @@ class Situation:
     process: QemuProcess | None = None
     destination_is_dead: bool = False
     """An operator vouches for that, should its libvirt be out of reach, and wants the guest back."""
+    stream: post_copy.Stream | None = None
+    """How the guest's memory is sent, when libvirt switches the guest by itself."""
+    destination_xml: str = ""
 
     @property
     def never_resumed(self) -> bool:
@@ -93,20 +97,33 @@ class Settlement:
         """Observe, decide and act until it is settled, or patience ends."""
         pause_s = FIRST_PAUSE_S
         deadline = native.time.monotonic() + PATIENCE_S
+        before = None
         while True:
             source, destination = self._look()
             action = decide(source, destination)
             reached("settle.decided")
             try:
-                outcome = self._act(action, source, destination)
-            except (libvirt.libvirtError, BlockMigrateError) as error:
+                # both hosts are not looked at in the same moment: a guest that looks dead once may just have arrived
+                is_sure = action is not Action.GIVE_UP or before is action
+                outcome = self._act(action, source, destination) if is_sure else None
+            except (libvirt.libvirtError, BlockMigrateError, TimeoutError) as error:
                 outcome, self._trouble = None, str(error)
             if outcome is not None:
                 return outcome
-            if native.time.monotonic() > deadline or action is Action.ALARM or source.alarmed:
+            if native.time.monotonic() > deadline or action in _SAID_AT_ONCE or source.alarmed:
                 return self._undecided(action, source, destination)
+            before = action
             native.time.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    def goes_on(self) -> bool:
+        """Whether there is nothing to do but to wait: the guest's memory follows it."""
+        action = decide(*self._look())
+        stream = self._situation.stream
+        if action is Action.RECOVER and stream is not None:
+            with contextlib.suppress(BlockMigrateError, TimeoutError):
+                return stream.lives()
+        return action is Action.WATCH
 
     def _look(self) -> tuple[Observation, Observation]:
         situation = self._situation
@@ -117,8 +134,13 @@ class Settlement:
         source, destination = in_parallel(looks)
         if source.copy is Copy.SHUT_OFF and qemu_log.was_migrated(situation.name):
             source = dataclasses.replace(source, copy=Copy.MIGRATED_AWAY, detail=f"{source.detail}; its log says migrated")
-        source = dataclasses.replace(source, alarmed=situation.journal.has(ALARM))
-        self._is_lost = situation.destination_is_dead and destination.copy is Copy.UNREACHABLE
+        source = dataclasses.replace(
+            source,
+            alarmed=situation.journal.has(ALARM),
+            self_switching=situation.stream is not None,
+            switched=situation.journal.has(post_copy.SWITCHED),
+        )
+        self._is_lost = situation.destination_is_dead and destination.copy is Copy.UNREACHABLE and not source.switched
         if self._is_lost:
             return source, dataclasses.replace(destination, copy=Copy.ABSENT, never_ran=True)
         return source, dataclasses.replace(destination, never_ran=situation.never_resumed)
@@ -134,11 +156,15 @@ class Settlement:
             case Action.RESUME_SOURCE:
                 return self._resume_source(destination)
             case Action.FENCE_AND_RESUME | Action.FENCE_AND_FINISH:
-                self._fence(STOOD_BEFORE if source.copy is Copy.PAUSED_BY_USER else frozenset({PAUSED_BY_MIGRATION}))
+                self._fence(source)
             case Action.RESUME_DESTINATION:
                 return self._resume_destination(source)
             case Action.FINISH:
                 return self._handed_over(destination.power_state)
+            case Action.RECOVER:
+                self._restore_stream()
+            case Action.GIVE_UP:
+                return self._give_up()
             case Action.ALARM:
                 self._alarm()
         return None
@@ -186,9 +212,14 @@ class Settlement:
 
     # --- the guest moves --------------------------------------------------------------------------------------------
 
-    def _fence(self, paused: frozenset[tuple[int, int]]) -> None:
+    def _fence(self, source: Observation) -> None:
         """Kill a source that is paused as it was seen to be; the next look sees what came of it."""
         situation = self._situation
+        if source.copy in post_copy.HALF_MOVED:
+            if post_copy.stream_state(situation.source, situation.uuid) == post_copy.COMPLETED:
+                post_copy.end_half(situation.source, situation.uuid)
+            return
+        paused = STOOD_BEFORE if source.copy is Copy.PAUSED_BY_USER else frozenset({PAUSED_BY_MIGRATION})
         domain = situation.source.domain(situation.uuid, situation.name)
         process = situation.process or QemuProcess.find(situation.name, situation.uuid)
         if process is None:
@@ -226,10 +257,27 @@ class Settlement:
             raise
 
     def _handed_over(self, power_state: PowerState) -> TransferOutcome:
+        post_copy.forget(self._situation.uuid)
         if not self._situation.journal.has(FENCED):
             self._situation.journal.mark(FENCED)
         reason = "" if power_state in (PowerState.RUNNING, PowerState.PAUSED) else "the guest has ended on the destination"
         return TransferOutcome(Verdict.HANDED_OVER, reason, power_state=power_state)
+
+    # --- half of the guest has moved ----------------------------------------------------------------------------------
+
+    def _restore_stream(self) -> None:
+        if self._situation.stream is not None:
+            self._trouble = self._situation.stream.restore()
+
+    def _give_up(self) -> TransferOutcome:
+        """The guest has ended with one of its halves. It ran on the destination last: its disks there are the last word."""
+        situation = self._situation
+        situation.journal.mark(post_copy.SWITCHED)
+        situation.journal.mark(FENCED)
+        post_copy.end_half(situation.source, situation.uuid)
+        post_copy.end_half(situation.destination, situation.uuid)
+        post_copy.keep_known(situation.destination, situation.uuid, situation.destination_xml or situation.guest.xml)
+        return TransferOutcome(Verdict.HANDED_OVER, post_copy.HALF_LOST, power_state=PowerState.CRASHED)
 
     # --- not known --------------------------------------------------------------------------------------------------
 
@@ -237,10 +285,11 @@ class Settlement:
         """Two copies run: stop the one that no handover let run. Nothing is deleted; a person decides.
 
         Before a handover lets the destination run it journals that the source never runs again: what runs there nevertheless was
-        started by somebody else."""
+        started by somebody else. Where libvirt switches by itself, it has let the source run when the destination did already."""
         situation = self._situation
         situation.journal.mark(ALARM)
-        host = situation.source if situation.journal.has(FENCED) else situation.destination
+        is_stale = situation.journal.has(FENCED) or situation.stream is not None
+        host = situation.source if is_stale else situation.destination
         domain = host.domain(situation.uuid, situation.name)
         with host.errors("suspend a second running copy"):
             domain.suspend()
@@ -262,7 +311,8 @@ def destroy_copy(host: Host, uuid: str) -> None:
         return
     with host.errors("destroy an incoming copy"):
         with contextlib.suppress(libvirt.libvirtError):  # it may be ending by itself
-            if domain.state()[0] in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
+            is_half = post_copy.is_half_moved(domain)
+            if is_half or domain.state()[0] in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
                 raise HypervisorError(action=f"destroy {domain.name()}", reason=f"it runs on {host.name}")
             domain.destroy()
         guests.undefine(domain)

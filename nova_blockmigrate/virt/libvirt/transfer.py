@@ -20,11 +20,13 @@ from nova_blockmigrate.virt.driver import TransferControl
 from nova_blockmigrate.virt.libvirt.convergence import downtime_limit_ms
 from nova_blockmigrate.virt.libvirt.handover import PAUSED_BY_USER
 from nova_blockmigrate.virt.libvirt.observe import outgoing_job_is_active
+from nova_blockmigrate.virt.libvirt.post_copy import is_half_moved
 from nova_blockmigrate.virt.libvirt.yank import yank
 
 GIB = 1024**3
 HURRIED = "hurried"
 """Mark in the journal: we may have paused the guest to get its transfer to its end."""
+_POST_COPY = int(libvirt.VIR_MIGRATE_POSTCOPY)
 FIRST_LOOK_S = 0.1
 ABORT_RETRY_S = 0.05
 ABORT_LIMIT_S = 2.0
@@ -54,10 +56,14 @@ class TransferSettings:
         by_size = self.timeout_s_per_gib * max(1.0, moved_bytes / GIB)
         return min(filter(None, (by_size, float(self.timeout_s))), default=None)
 
-    def flags(self, copied_disks: tuple[str, ...]) -> int:
+    def flags(self, copied_disks: tuple[str, ...], is_paused: bool = False) -> int:
         """Flags of one transfer. NON_SHARED_INC with an empty list would copy every writable disk, network volumes, too."""
         chosen = self.block_flags if copied_disks else self.live_flags
-        return chosen | int(libvirt.VIR_MIGRATE_PAUSED)
+        return chosen if self.switches_itself(is_paused) else chosen & ~_POST_COPY | int(libvirt.VIR_MIGRATE_PAUSED)
+
+    def switches_itself(self, is_paused: bool) -> bool:
+        """Whether libvirt lets the destination run: where post-copy is permitted, which a paused guest has no use for."""
+        return bool(self.block_flags & _POST_COPY) and not is_paused
 
     def destination_uri(self, libvirt_host: str) -> str:
         return self.uri.replace("%s", bracketed(libvirt_host))
@@ -130,9 +136,10 @@ class Steering:
         queue: Any,
         watch_end: bool,
         limit_s: float | None = None,
+        post_copy: bool = False,
     ) -> None:
         self._domain, self._settings, self._control, self._queue = domain, settings, control, queue
-        self._watch_end, self._limit_s = watch_end, limit_s
+        self._watch_end, self._limit_s, self._post_copy = watch_end, limit_s, post_copy
         self._wake, self._over = native.threading.Event(), False
         self._abort_wanted = self._force_wanted = False
         self._aborted_at, self._abort_limit_s = 0.0, ABORT_LIMIT_S
@@ -142,6 +149,8 @@ class Steering:
         self.yanked = False
         """An abort did not come to its end by itself: what it waited for was cut."""
         self._hurried = False
+        self.half_moved = False
+        """It goes on by post-copy: nothing may end it any more, and nothing hurry it."""
         self.timed_out = ""
         """In words, when it has taken longer than it may."""
         self.last = TransferProgress()
@@ -156,7 +165,8 @@ class Steering:
         self._wake.set()
 
     def force_complete(self) -> None:
-        """Pause the guest until its disks are mirrored, and let QEMU switch then, whatever pause that needs; returns at once."""
+        """Pause the guest until its disks are mirrored, and let QEMU switch then, whatever pause that needs; where post-copy is
+        permitted, do that instead, as soon as the disks are mirrored. Returns at once."""
         self._force_wanted = True
         self._wake.set()
 
@@ -180,7 +190,7 @@ class Steering:
             pause_s = self._pause_s()
 
     def _pause_s(self) -> float:
-        if self._abort_wanted and not self.aborted:
+        if self._abort_wanted and not self.aborted and not self.half_moved:
             return ABORT_RETRY_S
         if self.aborted and not self.yanked:
             left_s: float = self._aborted_at + self._abort_limit_s - native.time.monotonic()
@@ -189,7 +199,8 @@ class Steering:
         return self._settings.poll_interval_s if self._downtime_ms else min(FIRST_LOOK_S, self._settings.poll_interval_s)
 
     def _look(self) -> None:
-        if self._abort_wanted and not self.aborted:
+        self.half_moved = self.half_moved or (self._post_copy and is_half_moved(self._domain))
+        if self._abort_wanted and not self.aborted and not self.half_moved:
             self._domain.abortJob()
             self.aborted, self._aborted_at = True, native.time.monotonic()
         elif self.aborted and not self.yanked and native.time.monotonic() >= self._aborted_at + self._abort_limit_s:
@@ -200,13 +211,13 @@ class Steering:
             self._queue.put(("job over", None, native.time.time()))
         job = self._domain.jobStats()
         if job.get("type") == libvirt.VIR_DOMAIN_JOB_UNBOUNDED and not self._over:
-            self.last = progress_of(job)
+            self.last = dataclasses.replace(progress_of(job), post_copy=self.half_moved)
             self._control.report(self.last)
             if self.last.disk_processed_bytes or self.last.memory_processed_bytes:
                 reached("transfer.copying")
-            self._limit_time()
-            self._limit_downtime()
-            self._pause_for_disks()
+            if not self.half_moved:
+                self._limit_time()
+                self._hurry()
 
     def _limit_time(self) -> None:
         if self._limit_s is None or self.last.elapsed_s <= self._limit_s or self.timed_out:
@@ -225,6 +236,15 @@ class Steering:
             return outgoing_job_is_active(self._domain)
         except libvirt.libvirtError:
             return False
+
+    def _hurry(self) -> None:
+        """Post-copy can begin when the disks are mirrored and memory goes; until then libvirt refuses it, or QEMU forgets it."""
+        if self._force_wanted and self._post_copy:
+            if self.last.memory_total_bytes:
+                self._domain.migrateStartPostCopy()
+        else:
+            self._limit_downtime()
+            self._pause_for_disks()
 
     def _limit_downtime(self) -> None:
         planned_ms = downtime_limit_ms(self._settings.downtime_ms, self.last.memory_iteration)

@@ -174,6 +174,7 @@ def test_finished_migration_is_404_here_and_400_to_abort(api: Api, server: Insta
         ("preparing", 65, 202),
         ("accepted", 65, 202),
         ("post-migrating", 96, 400),
+        ("running (post-copy)", 96, 400),
         ("running", 23, 404),
     ],
 )

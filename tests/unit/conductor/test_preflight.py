@@ -166,6 +166,14 @@ OWN_CHECKS = [
     ("macs", reception(macs_taken=("fa:16:3e:00:00:01 (domain x)",)), "fa:16:3e:00:00:01"),
     ("networks", reception(networks_missing=("bridge br100 does not exist",)), "br100"),
     ("cpu", reception(cpu_problem="the hypervisor lacks features of it"), "lacks features"),
+    (
+        "post_copy",
+        dataclasses.replace(
+            source(survey=survey("compute1", flags=("VIR_MIGRATE_NON_SHARED_INC", "VIR_MIGRATE_POSTCOPY"))),
+            destination=dataclasses.replace(DESTINATION, survey=survey("compute2", post_copy_problem="it has no userfaultfd")),
+        ),
+        "no userfaultfd",
+    ),
     ("machine", reception(machine_problem="machine type pc-i440fx-12.0 is unknown"), "pc-i440fx-12.0"),
     ("machine", reception(firmware_missing=("/usr/share/OVMF/OVMF_CODE.fd",)), "OVMF_CODE"),
     ("secrets", reception(secrets_missing=("5c2e",)), "5c2e"),

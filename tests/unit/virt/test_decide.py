@@ -1,5 +1,6 @@
 """The table of DESIGN (Reconciliation), row by row, and what must hold for every pair."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -71,6 +72,50 @@ ALARMED_ROWS = [
     # a person has let both run
     (Copy.RUNNING, Copy.RUNNING, Action.ALARM),
 ]
+HALF, BROKEN = Copy.POST_COPY, Copy.POST_COPY_BROKEN
+HALF_MOVED_ROWS = [
+    (HALF, Copy.INCOMING, Action.WATCH),
+    (HALF, HALF, Action.WATCH),
+    (HALF, Copy.UNREACHABLE, Action.WAIT),
+    (BROKEN, Copy.UNREACHABLE, Action.WAIT),
+    (BROKEN, Copy.INCOMING, Action.WAIT),
+    (BROKEN, HALF, Action.RECOVER),
+    (HALF, BROKEN, Action.RECOVER),
+    (BROKEN, BROKEN, Action.RECOVER),
+    (HALF, Copy.RUNNING, Action.FENCE_AND_FINISH),
+    (BROKEN, Copy.RUNNING, Action.FENCE_AND_FINISH),
+    (Copy.CRASHED, HALF, Action.WAIT),
+    (Copy.CRASHED, BROKEN, Action.GIVE_UP),
+    (Copy.ABSENT, BROKEN, Action.GIVE_UP),
+    (Copy.MIGRATED_AWAY, HALF, Action.WAIT),
+    (Copy.MIGRATED_AWAY, BROKEN, Action.WAIT),
+    (HALF, Copy.CRASHED, Action.WATCH),
+    (BROKEN, Copy.CRASHED, Action.GIVE_UP),
+    (BROKEN, Copy.ABSENT, Action.GIVE_UP),
+    (Copy.UNREACHABLE, BROKEN, Action.WAIT),
+    (Copy.RUNNING, HALF, Action.ALARM),
+]
+SWITCHED_ROWS = [
+    (Copy.PAUSED_MIGRATION_JOB, Copy.RUNNING, Action.WATCH),
+    (Copy.PAUSED_MIGRATION, Copy.RUNNING, Action.FENCE_AND_FINISH),
+    (Copy.PAUSED_MIGRATION, Copy.UNREACHABLE, Action.WAIT),
+    (Copy.PAUSED_MIGRATION, Copy.CRASHED, Action.GIVE_UP),
+    (Copy.PAUSED_MIGRATION, Copy.INCOMING, Action.WAIT),
+    (Copy.MIGRATED_AWAY, Copy.RUNNING, Action.FINISH),
+    (Copy.MIGRATED_AWAY, Copy.SHUT_OFF, Action.FINISH),
+    (Copy.CRASHED, Copy.ABSENT, Action.GIVE_UP),
+    (Copy.RUNNING, Copy.RUNNING, Action.ALARM),
+    (Copy.RUNNING, Copy.UNREACHABLE, Action.WAIT),
+]
+SELF_SWITCHING_ROWS = [
+    (Copy.RUNNING_JOB, Copy.UNREACHABLE, Action.WATCH),
+    (Copy.RUNNING, Copy.UNREACHABLE, Action.WAIT),
+    (Copy.PAUSED_MIGRATION, Copy.UNREACHABLE, Action.WAIT),
+    (Copy.SHUT_OFF, Copy.UNREACHABLE, Action.WAIT),
+    (Copy.RUNNING, Copy.INCOMING, Action.DESTROY_DESTINATION),
+    (Copy.PAUSED_MIGRATION, Copy.ABSENT, Action.RESUME_SOURCE),
+    (Copy.PAUSED_MIGRATION, Copy.RUNNING, Action.FENCE_AND_FINISH),
+]
 SOURCES = [
     Observation(copy, fenced=fenced, alarmed=alarmed)
     for copy, fenced, alarmed in itertools.product(Copy, (False, True), (False, True))
@@ -80,6 +125,7 @@ PAIRS = list(itertools.product(SOURCES, DESTINATIONS))
 EXECUTES = {Copy.RUNNING, Copy.RUNNING_JOB}
 STARTS = {Action.RESUME_SOURCE, Action.RESUME_DESTINATION, Action.FENCE_AND_RESUME}
 DESTROYS = {Action.DESTROY_DESTINATION, Action.FENCE_AND_RESUME, Action.FENCE_AND_FINISH}
+HALF_MOVED = {HALF, BROKEN}
 
 
 @pytest.mark.parametrize(("source", "destination", "action"), ROWS)
@@ -108,6 +154,43 @@ def test_it_is_the_same_when_libvirt_gave_the_source_up_by_itself() -> None:
 @pytest.mark.parametrize("fenced", [False, True])
 def test_after_an_alarm_a_person_decides(source: Copy, destination: Copy, action: Action, fenced: bool) -> None:
     assert decide(Observation(source, fenced=fenced, alarmed=True), Observation(destination)) is action
+
+
+@pytest.mark.parametrize(("source", "destination", "action"), HALF_MOVED_ROWS)
+@pytest.mark.parametrize("switched", [False, True], ids=["seen by libvirt's word only", "journalled"])
+def test_each_row_for_a_guest_whose_memory_follows_it(source: Copy, destination: Copy, action: Action, switched: bool) -> None:
+    assert decide(Observation(source, self_switching=True, switched=switched), Observation(destination)) is action
+
+
+@pytest.mark.parametrize(("source", "destination", "action"), SWITCHED_ROWS)
+def test_each_row_for_a_guest_that_was_seen_running_at_its_destination(source: Copy, destination: Copy, action: Action) -> None:
+    assert decide(Observation(source, self_switching=True, switched=True), Observation(destination)) is action
+
+
+@pytest.mark.parametrize(("source", "destination", "action"), SELF_SWITCHING_ROWS)
+def test_a_destination_out_of_reach_may_run_where_libvirt_switches_by_itself(
+    source: Copy, destination: Copy, action: Action
+) -> None:
+    assert decide(Observation(source, self_switching=True), Observation(destination)) is action
+
+
+def test_once_the_destination_was_seen_running_the_guest_never_goes_back() -> None:
+    for source, destination in PAIRS:
+        if not source.alarmed:
+            action = decide(dataclasses.replace(source, self_switching=True, switched=True), destination)
+            assert action not in (Action.RESUME_SOURCE, Action.ROLL_BACK, Action.DESTROY_DESTINATION, Action.FENCE_AND_RESUME)
+
+
+def test_neither_half_of_a_guest_is_ended_while_the_other_may_live() -> None:
+    for source, destination in PAIRS:
+        action = decide(dataclasses.replace(source, self_switching=True), destination)
+        if source.copy in HALF_MOVED and destination.copy in HALF_MOVED and not source.fenced and not source.alarmed:
+            assert action in (Action.WATCH, Action.RECOVER)
+        if destination.copy in HALF_MOVED:
+            assert action not in (Action.FENCE_AND_FINISH, Action.FENCE_AND_RESUME)
+        if action is Action.GIVE_UP:
+            source_is_dead = source.fenced or source.copy in (Copy.ABSENT, Copy.SHUT_OFF, Copy.CRASHED)
+            assert source_is_dead or destination.copy not in {*EXECUTES, *HALF_MOVED, Copy.UNREACHABLE}
 
 
 def test_the_destination_starts_only_when_the_source_cannot_run() -> None:

@@ -18,6 +18,11 @@ def test_the_defaults_are_accepted() -> None:
     assert flags.block_flags(BLOCK, Wishes()) == expected | libvirt.VIR_MIGRATE_NON_SHARED_INC
 
 
+def test_post_copy_is_for_an_option_of_its_own_to_permit_and_needs_no_slowing_down() -> None:
+    number = flags.block_flags(BLOCK, Wishes(auto_converge=True, post_copy=True))
+    assert number & libvirt.VIR_MIGRATE_POSTCOPY and not number & libvirt.VIR_MIGRATE_AUTO_CONVERGE
+
+
 def test_other_options_add_their_flags() -> None:
     number = flags.block_flags(BLOCK, Wishes(parallel_connections=2, native_tls=True, auto_converge=True))
     for flag in (libvirt.VIR_MIGRATE_PARALLEL, libvirt.VIR_MIGRATE_TLS, libvirt.VIR_MIGRATE_AUTO_CONVERGE):
@@ -33,7 +38,8 @@ def test_other_options_add_their_flags() -> None:
         ([*BLOCK, "VIR_MIGRATE_NON_SHARED_DISK"], Wishes(), "VIR_MIGRATE_NON_SHARED_DISK and VIR_MIGRATE_NON_SHARED_INC"),
         ([*LIVE, "VIR_MIGRATE_NON_SHARED_DISK"], Wishes(), "base images"),
         (LIVE, Wishes(), "no disk is copied"),
-        ([*BLOCK, "VIR_MIGRATE_POSTCOPY"], Wishes(), "post-copy"),
+        ([*BLOCK, "VIR_MIGRATE_POSTCOPY"], Wishes(), "live_migration_permit_post_copy"),
+        ([*BLOCK, "VIR_MIGRATE_POSTCOPY_RESUME"], Wishes(post_copy=True), "VIR_MIGRATE_POSTCOPY_RESUME"),
         ([*BLOCK, "VIR_MIGRATE_OFFLINE"], Wishes(), "VIR_MIGRATE_OFFLINE"),
         ([*BLOCK, "VIR_MIGRATE_PARALLEL"], Wishes(), "live_migration_parallel_connections"),
         ([*BLOCK, "VIR_MIGRATE_COMPRESSED"], Wishes(parallel_connections=2), "VIR_MIGRATE_PARALLEL"),
@@ -56,6 +62,7 @@ def test_what_cannot_work_is_refused_with_the_option_and_the_flag(names: list[st
         (BLOCK, Wishes(), "block_migration_flag"),
         ([*LIVE, "VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES"], Wishes(), "copies disks"),
         ([*LIVE, "VIR_MIGRATE_TUNNELLED"], Wishes(native_tls=True), "VIR_MIGRATE_TLS"),
+        ([*LIVE, "VIR_MIGRATE_TUNNELLED"], Wishes(post_copy=True), "VIR_MIGRATE_POSTCOPY"),
     ],
 )
 def test_flags_of_disks_and_tunnels_have_no_place_in_a_plain_live_migration(names: list[str], wishes: Wishes, says: str) -> None:

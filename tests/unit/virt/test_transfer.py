@@ -22,6 +22,13 @@ def test_every_transfer_leaves_the_destination_paused() -> None:
         assert SETTINGS.flags(copied) & libvirt.VIR_MIGRATE_PAUSED
 
 
+def test_where_post_copy_is_permitted_libvirt_switches_running_guests_by_itself() -> None:
+    both = TransferSettings("", live_flags=libvirt.VIR_MIGRATE_POSTCOPY, block_flags=libvirt.VIR_MIGRATE_POSTCOPY)
+    for copied in ((), ("vda",)):
+        assert both.flags(copied) == libvirt.VIR_MIGRATE_POSTCOPY
+        assert both.flags(copied, is_paused=True) == libvirt.VIR_MIGRATE_PAUSED
+
+
 def test_without_disks_to_copy_libvirt_is_not_asked_to_copy_any() -> None:
     assert not SETTINGS.flags(()) & libvirt.VIR_MIGRATE_NON_SHARED_INC
     assert libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS not in transfer.parameters(SETTINGS, PreparedDestination("b"))
