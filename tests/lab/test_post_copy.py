@@ -75,6 +75,7 @@ def test_a_guest_that_is_forced_moves_at_once_and_cannot_be_called_back(lab: Any
     assert_moved_whole(lab, client, server, before)
 
 
+@pytest.mark.long
 def test_a_guest_that_was_cut_off_from_its_memory_goes_on_when_the_network_is_back(lab: Any, client: Any, half_moved: Any) -> None:
     server, before, _ = half_moved
     lab.separate(SOURCE, DESTINATION)
@@ -84,9 +85,36 @@ def test_a_guest_that_was_cut_off_from_its_memory_goes_on_when_the_network_is_ba
     assert_moved_whole(lab, client, server, before)
 
 
+@pytest.mark.long
 def test_a_guest_arrives_though_its_sources_service_was_killed(lab: Any, client: Any, half_moved: Any) -> None:
     server, before, _ = half_moved
     lab.kill(SOURCE, "compute", signal.SIGKILL)
     lab.start(SOURCE, "compute")
+
+    assert_moved_whole(lab, client, server, before)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dead", [SOURCE, DESTINATION])
+def test_a_guest_with_one_half_dead_has_ended_where_its_disks_are(lab: Any, client: Any, half_moved: Any, dead: str) -> None:
+    server, before, _ = half_moved
+    lab.run(dead, ["sh", "-c", 'kill -9 "$(cat "/run/libvirt/qemu/$1.pid")"', "sh", server.domain])
+    speed_up(lab)
+
+    assert scenario.wait_for_end(client, server.id, 90)["status"] == "completed"
+    scenario.wait_for_status(client, server.id, "SHUTOFF", 30)
+    assert client.server(server.id)[HOST] == DESTINATION
+    assert scenario.leftovers(lab, SOURCE, server) == []
+    lab.nova("start", server.name)
+    scenario.wait_for_status(client, server.id, "ACTIVE", 60)
+    assert server.guest.wait()["boot_id"] != before["boot_id"]
+    assert server.guest.verify().is_whole
+
+
+@pytest.mark.long
+def test_a_guest_that_nobody_forces_is_switched_in_pre_copy(lab: Any, client: Any, boot: Callable[..., Any]) -> None:
+    server = boot()
+    before = server.guest.status()
+    lab.nova("live-migration", "--block-migrate", server.name, DESTINATION)
 
     assert_moved_whole(lab, client, server, before)
