@@ -71,11 +71,13 @@ def complete(
             reason = f"{there.detail}: an operator says that {source.name} is dead, and no copy of the guest was complete here."
             return TransferOutcome(Verdict.STAYED, reason, power_state=PowerState.SHUTDOWN)
         there = dataclasses.replace(there, copy=Copy.CRASHED if here.copy in post_copy.HALF_MOVED else Copy.MIGRATED_AWAY)
+    if there.copy in post_copy.DEAD:
+        here = post_copy.lost_half(host, uuid, here)
     is_half_moved = here.copy in post_copy.HALF_MOVED or there.copy in post_copy.HALF_MOVED
     action = decide(dataclasses.replace(there, self_switching=is_half_moved), here)  # (the journal that says so is the source's)
     nobody_sends = source_is_dead and there.copy is Copy.CRASHED and here.copy is Copy.POST_COPY
     if nobody_sends or (action is Action.GIVE_UP and here.copy is not Copy.ABSENT):
-        return _give_up(host, uuid, here)
+        return _give_up(host, uuid)
     if action is Action.RESUME_DESTINATION:
         if not goes_on():
             reason = f"nobody says that its migration is under way, so this copy may be stale: {there.detail}; {here.detail}"
@@ -88,9 +90,9 @@ def complete(
     return TransferOutcome(Verdict.UNDECIDED, f"{there.detail}; {here.detail}")
 
 
-def _give_up(host: Host, uuid: str, here: Observation) -> TransferOutcome:
+def _give_up(host: Host, uuid: str) -> TransferOutcome:
     """The memory that is missing here will never come: the guest has ended, and its disks here are the last word."""
-    if (now := observe(host, uuid, is_destination=True)).copy is not here.copy:
+    if (now := observe(host, uuid, is_destination=True)).copy not in post_copy.HALF_MOVED:
         return TransferOutcome(Verdict.UNDECIDED, now.detail)  # it has just arrived
     post_copy.end_half(host, uuid)
     return TransferOutcome(Verdict.HANDED_OVER, post_copy.HALF_LOST, power_state=PowerState.CRASHED)

@@ -487,7 +487,7 @@ class LiveMigration:
     def _fence_left_source(self) -> None:
         """The destination runs, and all of the guest is there: the source, which libvirt is about to kill, is killed at once.
         Should libvirt have let it run again, it is left to `_settle`."""
-        expected, journal = PAUSED_BY_MIGRATION, self._control.journal
+        expected, journal = frozenset({PAUSED_BY_MIGRATION}), self._control.journal
         fencer = Fencer(self._process, self._asker, expected, lambda: journal.mark(FENCED), arrived=lambda: True)
         fencer.fence(self._seen.source_resumed)
 

@@ -21,7 +21,7 @@ import libvirt
 import libvirt_qemu
 
 from nova_blockmigrate.concurrency import native
-from nova_blockmigrate.objects import Copy
+from nova_blockmigrate.objects import Copy, Observation
 from nova_blockmigrate.threads import Task, call_within
 from nova_blockmigrate.virt.libvirt.host import Host, close_connection
 from nova_blockmigrate.virt.libvirt.observe import classify
@@ -35,11 +35,16 @@ WARNING = (
 SWITCHES_ITSELF, SWITCHED = "switches itself", "switched"
 """Marks in the journal: the transfer was begun like that; the destination was seen running, so the source never runs again."""
 HALF_MOVED = frozenset({Copy.POST_COPY, Copy.POST_COPY_BROKEN})
+DEAD = frozenset({Copy.ABSENT, Copy.SHUT_OFF, Copy.CRASHED})
+"""A source that has the guest's memory no more, without a word of its libvirt that all of it has gone."""
 HALF_LOST = "the guest has ended: one of its two hosts lost its half of it while its memory followed it"
 ANSWER_S = 3.0
 """A stream that cannot be restored is refused within this time; else the call lasts until all memory has gone."""
+SILENCE_S = 6.0
+"""How long a destination's QEMU is waited for whose source is dead, each time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 COMPLETED = "completed"
+_BROKEN = "postcopy-paused"
 _STREAM_LIVES = frozenset({"postcopy-active", "postcopy-recover", COMPLETED})
 _ENDED = frozenset({Copy.SHUT_OFF, Copy.CRASHED, Copy.MIGRATED_AWAY})
 _GONE = {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}
@@ -50,16 +55,30 @@ def is_half_moved(domain: Any) -> bool:
     return _copy(domain) in HALF_MOVED
 
 
-def stream_state(source: Host, uuid: str) -> str:
-    """QEMU's name for the state of the memory stream that leaves the source.
+def stream_state(host: Host, uuid: str, limit_s: float = ANSWER_S) -> str:
+    """QEMU's name for the state of the memory stream that leaves a source, or comes to a destination.
 
     :raises TimeoutError: QEMU does not answer.
     """
-    domain = source.domain(uuid)
+    domain = host.domain(uuid)
     question = json.dumps({"execute": "query-migrate"})
-    with source.errors("ask QEMU for its memory stream"):
-        answer = json.loads(call_within(ANSWER_S, lambda: libvirt_qemu.qemuMonitorCommand(domain, question, 0)))
+    with host.errors("ask QEMU for its memory stream"):
+        answer = json.loads(call_within(limit_s, lambda: libvirt_qemu.qemuMonitorCommand(domain, question, 0)))
     return str(answer.get("return", {}).get("status", ""))
+
+
+def lost_half(destination: Host, uuid: str, half: Observation) -> Observation:
+    """A destination's half whose source is dead, as its QEMU knows it: broken, though libvirt may not have heard of that.
+
+    QEMU cannot tell libvirt, or answer, while its main loop waits for a page that will never come; with all its memory it answers.
+    """
+    if half.copy is not Copy.POST_COPY:
+        return half
+    try:
+        is_broken = stream_state(destination, uuid, SILENCE_S) == _BROKEN
+    except TimeoutError:
+        is_broken = True
+    return dataclasses.replace(half, copy=Copy.POST_COPY_BROKEN) if is_broken else half
 
 
 def _copy(domain: Any) -> Copy:

@@ -140,6 +140,8 @@ class Settlement:
             self_switching=situation.stream is not None,
             switched=situation.journal.has(post_copy.SWITCHED),
         )
+        if source.copy in post_copy.DEAD:
+            destination = post_copy.lost_half(situation.destination, situation.uuid, destination)
         self._is_lost = situation.destination_is_dead and destination.copy is Copy.UNREACHABLE and not source.switched
         if self._is_lost:
             return source, dataclasses.replace(destination, copy=Copy.ABSENT, never_ran=True)

@@ -40,6 +40,8 @@ HALF = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY)
 BROKEN = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
 HALF_THERE = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
 BROKEN_THERE = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
+DIED = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+SILENT = "no answer"
 
 
 class Domain:
@@ -175,6 +177,8 @@ def qemu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def answer(domain: Domain, question: str, _flags: int) -> str:
         assert json.loads(question) == {"execute": "query-migrate"}
+        if domain.stream == SILENT:
+            raise TimeoutError("no answer within 6 s")
         return json.dumps({"return": {"status": domain.stream}})
 
     monkeypatch.setattr(libvirt_qemu, "qemuMonitorCommand", answer)
@@ -260,6 +264,29 @@ def test_a_guest_that_loses_the_half_with_its_memory_is_given_up_at_the_destinat
     outcome = settlement(tmp_path, source, destination, monkeypatch).reach()
     assert (outcome.verdict, outcome.power_state) == (Verdict.HANDED_OVER, PowerState.CRASHED)
     assert destination.has is not None and destination.has.done == ["destroy"]
+
+
+def test_a_half_that_waits_for_a_page_for_ever_is_given_up_though_its_libvirt_has_not_heard_so(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, destination = HostWith("compute1", Domain(DIED)), HostWith("compute2", Domain(HALF_THERE))
+    assert destination.has is not None
+    destination.has.stream = SILENT
+    outcome = settlement(tmp_path, source, destination, monkeypatch).reach()
+    assert (outcome.verdict, outcome.power_state) == (Verdict.HANDED_OVER, PowerState.CRASHED)
+    assert destination.has.done == ["destroy"]
+
+
+@pytest.mark.parametrize("stream", ["postcopy-active", "completed"])
+def test_a_half_whose_qemu_has_not_given_up_is_left_alone(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    source, destination = HostWith("compute1", Domain(DIED)), HostWith("compute2", Domain(HALF_THERE))
+    assert destination.has is not None
+    destination.has.stream = stream
+    monkeypatch.setattr(settle, "PATIENCE_S", 0.0)
+    assert settlement(tmp_path, source, destination, monkeypatch).reach().verdict is Verdict.UNDECIDED
+    assert destination.has.done == []
 
 
 def test_a_half_that_only_looked_alone_for_a_moment_lives_on(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,6 +382,7 @@ def complete(
     here: tuple[int, int],
     vouched: bool = False,
     unreachable: bool = False,
+    stream: str = "",
 ) -> tuple[TransferOutcome, list[str]]:
     def observe(host: HostWith, _uuid: str, is_destination: bool, timeout_s: float = 0) -> Observation:
         if unreachable and not is_destination:
@@ -366,8 +394,9 @@ def complete(
 
     monkeypatch.setattr(arrival, "observe", observe)
     source, destination = HostWith("compute1", Domain(there) if there else None), HostWith("compute2", Domain(here))
-    outcome = arrival.complete(destination, source, UUID, False, vouched, lambda: True)
     assert destination.has is not None
+    destination.has.stream = stream
+    outcome = arrival.complete(destination, source, UUID, False, vouched, lambda: True)
     return outcome, destination.has.done
 
 
@@ -381,6 +410,11 @@ def test_the_destination_leaves_a_half_alone_that_may_still_be_made_whole(
 
 def test_the_destination_gives_a_half_up_whose_source_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome, done = complete(monkeypatch, None, BROKEN_THERE)
+    assert (outcome.verdict, outcome.power_state, done) == (Verdict.HANDED_OVER, PowerState.CRASHED, ["destroy"])
+
+
+def test_the_destination_gives_a_half_up_that_waits_for_a_page_of_a_dead_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, done = complete(monkeypatch, DIED, HALF_THERE, stream=SILENT)
     assert (outcome.verdict, outcome.power_state, done) == (Verdict.HANDED_OVER, PowerState.CRASHED, ["destroy"])
 
 
