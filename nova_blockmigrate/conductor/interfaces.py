@@ -8,7 +8,7 @@ from sqlalchemy import orm
 
 from nova_blockmigrate.db import models, session
 from nova_blockmigrate.db.queries import security_groups
-from nova_blockmigrate.objects import SecurityRule, Segment, SegmentKind, Vif
+from nova_blockmigrate.objects import SecurityRule, Segment, SegmentKind, Vif, VifType
 
 
 def vifs_of(ports: Sequence[models.Port]) -> tuple[Vif, ...]:
@@ -50,15 +50,27 @@ def _of_port(port: models.Port, rules: dict[str, list[SecurityRule]]) -> tuple[S
 def _vif(port: models.Port, rules: tuple[SecurityRule, ...], members: dict[str, tuple[str, ...]]) -> Vif:
     network = port.network
     named = {rule.remote_group for rule in rules if rule.remote_group}
+    kind, bridge, switch = _place(port)
     return Vif(
         port_id=port.id,
         mac=port.mac_address,
-        bridge=network.bridge,
+        bridge=bridge,
         tap=f"tap{port.id[:11]}",
         ip_address=port.ip_address,
         mtu=network.mtu,
+        vif_type=kind,
         segment=Segment(SegmentKind(network.segment_kind), network.segment_id, network.physical_network),
         port_security=network.port_security,
         rules=rules,
         group_members={group: members.get(group, ()) for group in sorted(named)},
+        ovs_bridge=switch,
     )
+
+
+def _place(port: models.Port) -> tuple[VifType, str, str]:
+    """What it is plugged into, the bridge of its tap, and Open vSwitch's behind that: who is guarded needs a Linux bridge."""
+    network = port.network
+    kind = VifType(network.vif_type)
+    if kind is VifType.OVS and network.port_security:
+        return VifType.OVS_HYBRID, f"qbr{port.id[:11]}", network.bridge
+    return kind, network.bridge, ""

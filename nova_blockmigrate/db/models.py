@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.dialects import mysql
 
-from nova_blockmigrate.objects import MigrationStatus, PowerState, SegmentKind
+from nova_blockmigrate.objects import MigrationStatus, PowerState, SegmentKind, VifType
 
 
 def utcnow() -> datetime.datetime:
@@ -135,6 +135,8 @@ class Network(Base, Timestamps):
     physical_network: orm.Mapped[str] = orm.mapped_column(default="")
     port_security: orm.Mapped[bool] = orm.mapped_column(default=True)
     """Whether servers on it are guarded by security groups and against using addresses that are not theirs."""
+    vif_type: orm.Mapped[str] = orm.mapped_column(default=VifType.BRIDGE.value)
+    """Whose the bridge is: the kernel's ("bridge") or Open vSwitch's ("ovs")."""
 
 
 class Port(Base, Timestamps):

@@ -1,7 +1,7 @@
 """What this host made for networks that guests share, and for which taps: on disk before it is made.
 
 A bridge and its uplink go with the last tap, and only when they were made here. Devices do not outlive a boot of the
-host, so a note of an earlier boot says nothing about a device of the same name now.
+host, so a note of an earlier boot says nothing about a device of the same name now; ports of Open vSwitch's do.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Entry:
     """Devices that were made for it, oldest first."""
     joined: list[str] = dataclasses.field(default_factory=list)
     """Interfaces of the host that were plugged into it."""
+    ports: list[str] = dataclasses.field(default_factory=list)
+    """Ports of Open vSwitch's for its taps. They are in Open vSwitch's own database, and outlive a boot."""
 
 
 class Book:
@@ -48,6 +50,10 @@ class Book:
         with self._lock:
             return [name for name, entry in self._all().items() if tap in entry.taps]
 
+    def bridges_with_port(self, port: str) -> list[str]:
+        with self._lock:
+            return [name for name, entry in self._all().items() if port in entry.ports]
+
     def in_use(self) -> set[str]:
         with self._lock:
             return {name for name, entry in self._all().items() if entry.taps}
@@ -55,7 +61,7 @@ class Book:
     def save(self) -> None:
         """Put the notes on disk: before what they announce, and after what they announce is gone."""
         with self._lock:
-            entries = {name: entry for name, entry in self._all().items() if entry.taps or entry.made}
+            entries = {name: entry for name, entry in self._all().items() if entry.taps or entry.made or entry.ports}
             content = json.dumps({"boot_id": self._boot_id, "bridges": to_primitive(entries)})
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._path.with_suffix(".new")
@@ -76,9 +82,10 @@ class Book:
             noted = json.loads(self._path.read_text())
         except FileNotFoundError:
             return {}
-        if noted["boot_id"] != self._boot_id:
-            return {}
-        return {name: from_primitive(Entry, entry) for name, entry in noted["bridges"].items()}
+        entries = {name: from_primitive(Entry, entry) for name, entry in noted["bridges"].items()}
+        if noted["boot_id"] == self._boot_id:
+            return entries
+        return {name: Entry(ports=entry.ports) for name, entry in entries.items() if entry.ports}
 
 
 def _sync(directory: pathlib.Path) -> None:

@@ -1,4 +1,5 @@
-"""Linux bridges: a network's bridge and its uplink, made when they are not there, gone with the last guest.
+"""Linux bridges: a network's bridge and its uplink, made when they are not there, gone with the last guest; and ports of Open
+vSwitch's, whose bridges are never made here.
 
 libvirt makes the tap itself and hangs it on the bridge when QEMU starts; the tap ends with QEMU.
 """
@@ -8,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nova_blockmigrate.exceptions import NetworkError
-from nova_blockmigrate.network import links, segments
+from nova_blockmigrate.network import links, openvswitch, segments
 from nova_blockmigrate.network.book import Book, Entry
 from nova_blockmigrate.network.osvif import OsVif
 from nova_blockmigrate.network.segments import Uplink
 from nova_blockmigrate.network.settings import NetworkSettings
-from nova_blockmigrate.objects import SegmentKind, Vif
+from nova_blockmigrate.objects import SegmentKind, Vif, VifType
 
+_ANY_MAC, _ANY_TAIL = "00:00:00:00:00:00", "00-0000-0000-000000000000"
+"""What os-vif needs of an interface and a port's id, to forget what is named after the first eleven letters of that."""
 _INFO_KIND = {SegmentKind.VLAN: "vlan", SegmentKind.VXLAN: "vxlan"}
 
 
@@ -28,6 +31,8 @@ class Bridges:
 
     def why_not(self, vif: Vif) -> str:
         """Why the vif cannot be connected here, in words with what to do; empty when it can. Changes nothing."""
+        if vif.switch:
+            return openvswitch.why_not(vif)
         try:
             uplink = segments.uplink_of(vif, self._settings)
         except LookupError as error:
@@ -48,18 +53,44 @@ class Bridges:
         with self._book.bridge(vif.bridge) as entry:
             if reason := self.why_not(vif):
                 raise NetworkError(host=self._settings.host, action=f"connect {vif.tap}", reason=reason)
+            self._note(entry.taps, vif.tap)
+            if vif.switch:
+                self._plug_into_switch(entry, vif)
+                return
             uplink = segments.uplink_of(vif, self._settings)
-            if vif.tap not in entry.taps:
-                entry.taps.append(vif.tap)
-                self._book.save()
             if not links.exists(vif.bridge):
                 self._note(entry.made, vif.bridge)
             if uplink is not None:
                 self._lead(entry, vif, uplink)
             self._osvif.plug(vif, uplink.name if uplink else "")
 
+    def _plug_into_switch(self, entry: Entry, vif: Vif) -> None:
+        if vif.vif_type is VifType.OVS:
+            self._note(entry.ports, vif.tap)
+        else:
+            self._prepare_hybrid(entry, vif)
+        self._osvif.plug(vif, datapath=openvswitch.datapath_of(vif.switch))
+
+    def _prepare_hybrid(self, entry: Entry, vif: Vif) -> None:
+        """Note what os-vif is about to make. Of a pair of devices that is there it believes that Open vSwitch has it: one that
+        was left half way goes first."""
+        inner, outer = openvswitch.pair_of(vif.tap)
+        if links.exists(outer) and not openvswitch.bridge_of(outer):
+            self._change(f"make {outer} anew", [("ip", "link", "del", "dev", outer)])
+        for name in (vif.bridge, inner):
+            if not links.exists(name):
+                self._note(entry.made, name)
+        if not openvswitch.bridge_of(outer):
+            self._note(entry.ports, outer)
+
     def unplug(self, tap: str) -> None:
         """The tap needs its bridge no more; what was made here for guests that are all gone goes too."""
+        for port in (tap, openvswitch.pair_of(tap)[1]):
+            for name in self._book.bridges_with_port(port):
+                with self._book.bridge(name) as entry:
+                    self._leave_switch(entry, name, tap, port)
+                    entry.ports.remove(port)
+                    self._book.save()
         for name in self._book.bridges_of(tap):
             with self._book.bridge(name) as entry:
                 if tap in entry.taps:
@@ -67,6 +98,16 @@ class Bridges:
                 if not entry.taps:
                     self._unmake(name, entry)
                 self._book.save()
+
+    def _leave_switch(self, entry: Entry, bridge: str, tap: str, port: str) -> None:
+        """os-vif knows what it made for a hybrid in Open vSwitch; but it would take along a bridge of its own that others made."""
+        switch = openvswitch.bridge_of(port)
+        if port == tap or not switch or (links.exists(bridge) and bridge not in entry.made):
+            openvswitch.remove_port(port)
+            return
+        port_id = tap.removeprefix("tap") + _ANY_TAIL
+        vif = Vif(port_id, _ANY_MAC, bridge, tap, vif_type=VifType.OVS_HYBRID, ovs_bridge=switch)
+        self._osvif.unplug(vif, openvswitch.datapath_of(switch))
 
     def has(self, tap: str) -> bool:
         """Whether the tap was plugged here, and not unplugged."""

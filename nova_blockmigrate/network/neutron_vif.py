@@ -33,7 +33,7 @@ def vif_of(
         port_id=port["id"],
         mac=port["mac_address"],
         bridge=_bridge(port, vif_type, details, ovs_bridge),
-        vif_type=VifType.OVS if vif_type == OVS and not details.get("ovs_hybrid_plug") else VifType.BRIDGE,
+        vif_type=_kind(vif_type, details),
         tap=f"tap{port['id']}"[:_NAME_LENGTH],
         ip_address=port["fixed_ips"][0]["ip_address"] if port["fixed_ips"] else "",
         mtu=mtu,
@@ -42,6 +42,7 @@ def vif_of(
         group_members=guard.group_members if guard else {},
         allowed_addresses=_more_addresses(port),
         allowed_pairs=tuple(pair for pair in _pairs(port) if pair.mac != port["mac_address"].lower()),
+        ovs_bridge=_switch(details, ovs_bridge) if _kind(vif_type, details) is VifType.OVS_HYBRID else "",
     )
 
 
@@ -90,11 +91,21 @@ def _bridge(port: Mapping[str, Any], vif_type: str, details: Mapping[str, Any], 
     if vif_type == OVS and details.get("ovs_hybrid_plug"):
         return f"qbr{port['id']}"[:_NAME_LENGTH]
     if vif_type == OVS:
-        return str(details.get("bridge_name") or ovs_bridge)
+        return _switch(details, ovs_bridge)
     raise NetworkServiceError(
         action=f"have port {port['id']} connected",
         reason=f"it is bound as {vif_type!r}, hosts connect {BRIDGE!r} and {OVS!r}: choose a mechanism driver that binds so",
     )
+
+
+def _kind(vif_type: str, details: Mapping[str, Any]) -> VifType:
+    if vif_type != OVS:
+        return VifType.BRIDGE
+    return VifType.OVS_HYBRID if details.get("ovs_hybrid_plug") else VifType.OVS
+
+
+def _switch(details: Mapping[str, Any], ovs_bridge: str) -> str:
+    return str(details.get("bridge_name") or ovs_bridge)
 
 
 def awaited(vif_type: str, details: Mapping[str, Any], plugged_when_bound: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ from nova_blockmigrate.exceptions import NetworkError
 from nova_blockmigrate.objects import Vif, VifType
 
 HELPER = "nova_blockmigrate.network.osvif_helper"
-PLUGINS = {VifType.BRIDGE: "blockmigrate_bridge", VifType.OVS: "ovs"}
+PLUGINS = {VifType.BRIDGE: "blockmigrate_bridge", VifType.OVS: "ovs", VifType.OVS_HYBRID: "ovs"}
 ANSWER_TIME_S = 60.0
 
 
@@ -25,17 +25,21 @@ class OsVif:
     def close(self) -> None:
         self._attendant.close()
 
-    def plug(self, vif: Vif, uplink: str = "") -> None:
-        """:raises NetworkError: os-vif or its plugin could not."""
-        self._ask("plug", vif, uplink)
+    def plug(self, vif: Vif, uplink: str = "", datapath: str = "") -> None:
+        """`uplink`: of a Linux bridge; `datapath`: of Open vSwitch's bridge, as it is, for os-vif would change it.
 
-    def unplug(self, vif: Vif) -> None:
+        :raises NetworkError: os-vif or its plugin could not.
+        """
+        self._ask("plug", vif, uplink, datapath)
+
+    def unplug(self, vif: Vif, datapath: str = "") -> None:
         """:raises NetworkError: see `plug`."""
-        self._ask("unplug", vif, "")
+        self._ask("unplug", vif, "", datapath)
 
-    def _ask(self, what: str, vif: Vif, uplink: str) -> None:
+    def _ask(self, what: str, vif: Vif, uplink: str, datapath: str) -> None:
         request = {
             "do": what,
+            "kind": vif.vif_type.value,
             "plugin": PLUGINS[vif.vif_type],
             "port_id": vif.port_id,
             "mac": vif.mac,
@@ -43,6 +47,8 @@ class OsVif:
             "tap": vif.tap,
             "mtu": vif.mtu,
             "uplink": uplink,
+            "switch": vif.switch,
+            "datapath": datapath,
         }
         try:
             reason = self._attendant.ask(request)["error"]

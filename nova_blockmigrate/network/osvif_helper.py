@@ -16,15 +16,18 @@ from typing import Any
 
 import os_vif
 import os_vif.objects
+from oslo_config import cfg
 from oslo_privsep import capabilities
 
 CAP_LAST_CAP = "/proc/sys/kernel/cap_last_cap"
+OVSDB_SOCKET = "/run/openvswitch/db.sock"
 _PR_CAPBSET_DROP = 24
 
 
 def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print must not be taken for an answer
     drop_privileges()
+    ask_open_vswitch_by_its_socket()
     os_vif.initialize()
     run_privileged_functions_here()
     for line in sys.stdin:
@@ -43,6 +46,18 @@ def drop_privileges() -> None:
             if number != keep and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
                 raise OSError(ctypes.get_errno(), f"capability {number} cannot be given up")
         capabilities.drop_all_caps_except([keep], [keep], [])
+
+
+def ask_open_vswitch_by_its_socket() -> None:
+    """os-vif would ask it by TCP, where it listens only when Neutron's agent has told it to. So it is asked where the socket is
+    not this process's to write to."""
+    from vif_plug_ovs.ovs import OvsPlugin
+
+    if os.path.exists(OVSDB_SOCKET) and not os.access(OVSDB_SOCKET, os.W_OK):
+        return
+    group = "os_vif_ovs"  # (as os-vif itself names it)
+    cfg.CONF.register_opts(OvsPlugin.CONFIG_OPTS, group)
+    cfg.CONF.set_default("ovsdb_connection", f"unix:{OVSDB_SOCKET}", group)
 
 
 def run_privileged_functions_here() -> None:
@@ -67,7 +82,10 @@ def build(request: dict[str, Any]) -> Any:
     """os-vif's object for a request."""
     objects = os_vif.objects
     network = objects.network.Network(
-        id=request["port_id"], bridge=request["bridge"], bridge_interface=request["uplink"] or None, mtu=request["mtu"]
+        id=request["port_id"],
+        bridge=request["switch"] or request["bridge"],
+        bridge_interface=request["uplink"] or None,
+        mtu=request["mtu"],
     )
     common = {
         "id": request["port_id"],
@@ -81,8 +99,10 @@ def build(request: dict[str, Any]) -> Any:
         "active": True,
     }
     if request["plugin"] == "ovs":
-        profile = objects.vif.VIFPortProfileOpenVSwitch(interface_id=request["port_id"], create_port=False)
-        return objects.vif.VIFOpenVSwitch(port_profile=profile, **common)
+        datapath = {"datapath_type": request["datapath"]} if request["datapath"] else {}
+        profile = objects.vif.VIFPortProfileOpenVSwitch(interface_id=request["port_id"], create_port=False, **datapath)
+        kind = objects.vif.VIFBridge if request["kind"] == "ovs-hybrid" else objects.vif.VIFOpenVSwitch
+        return kind(port_profile=profile, **common)
     return objects.vif.VIFBridge(**common)
 
 

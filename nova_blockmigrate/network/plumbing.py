@@ -63,8 +63,8 @@ class Plumbing:
         bound here need, shows when they are."""
         vifs = list(vifs)
         bound = [vif for vif in vifs if vif.is_bound]
-        reasons = [openvswitch.why_not(vif) if vif.vif_type is VifType.OVS else self._bridges.why_not(vif) for vif in bound]
-        if any(vif.port_security for vif in vifs if vif.vif_type is VifType.BRIDGE):
+        reasons = [self._bridges.why_not(vif) for vif in bound]
+        if any(vif.port_security for vif in vifs if _is_bridged(vif)):
             reasons.append(self._firewall.why_not())
         return [reason for reason in dict.fromkeys(reasons) if reason]
 
@@ -77,14 +77,9 @@ class Plumbing:
             for vif in vifs:
                 listed.enter_context(ledger.entry(VIF, vif.tap))
             listed.enter_context(self._lock)
-            if reasons := [reason for vif in vifs if vif.vif_type is VifType.OVS and (reason := openvswitch.why_not(vif))]:
-                raise NetworkError(host=self._host, action=f"connect {vifs[0].tap}", reason="; ".join(reasons))
             self._guard(vifs)
             for vif in vifs:
-                if vif.vif_type is VifType.OVS:
-                    self._osvif.plug(vif)
-                else:
-                    self._bridges.plug(vif)
+                self._bridges.plug(vif)
 
     def note(self, vifs: Iterable[Vif], ledger: Ledger) -> None:
         """Note what is about to be released, of a guest that was started before its interfaces were noted."""
@@ -130,15 +125,17 @@ class Plumbing:
             raise NetworkError(host=self._host, action=f"refresh the rules of {', '.join(failed)}", reason=reason)
 
     def _guard(self, vifs: Sequence[Vif]) -> None:
-        bridged = [vif for vif in vifs if vif.vif_type is VifType.BRIDGE]
+        bridged = [vif for vif in vifs if _is_bridged(vif)]
         self._firewall.guard(bridged)
         self._firewall.leave(bridged)
 
     def announce(self, vifs: Iterable[Vif]) -> None:
         """Tell the network that the guest's addresses are here now."""
         for vif in vifs:
-            if vif.vif_type is VifType.BRIDGE:
+            if _is_bridged(vif):
                 announcement.send(vif)
+            else:
+                openvswitch.send(vif, announcement.frames(vif))
 
     def announce_foreign(self, mac: str, tap: str, bridge: str, device: str) -> None:
         """The same for an interface that others have made: on a bridge or, without one, on a device."""
@@ -151,3 +148,8 @@ class Plumbing:
     def take_over(self, entries: Sequence[str]) -> int:
         """Know the connections that a guest brought from another host; returns their number."""
         return connections.write(entries)
+
+
+def _is_bridged(vif: Vif) -> bool:
+    """Whether its tap is on a Linux bridge, where the firewall sees it."""
+    return vif.vif_type is not VifType.OVS

@@ -11,6 +11,9 @@ class VifType(enum.StrEnum):
 
     BRIDGE = "bridge"
     OVS = "ovs"
+    """A bridge of Open vSwitch's."""
+    OVS_HYBRID = "ovs-hybrid"
+    """A Linux bridge of the interface's own, where it can be guarded, that leads to a bridge of Open vSwitch's."""
 
 
 class SegmentKind(enum.StrEnum):
@@ -103,6 +106,13 @@ class Vif:
     allowed_pairs: tuple[AddressPair, ...] = ()
     is_bound: bool = True
     """False where a network service has not yet said what it is plugged into: only a binding says that of a host."""
+    ovs_bridge: str = ""
+    """Open vSwitch's bridge that a hybrid's own one leads to."""
+
+    @property
+    def switch(self) -> str:
+        """The bridge of Open vSwitch's that it is on in the end; empty when it is on none."""
+        return {VifType.OVS: self.bridge, VifType.OVS_HYBRID: self.ovs_bridge}.get(self.vif_type, "")
 
 
 @dataclasses.dataclass(frozen=True)

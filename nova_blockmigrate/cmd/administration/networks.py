@@ -12,11 +12,11 @@ from nova_blockmigrate import exceptions
 from nova_blockmigrate.cmd.administration import output
 from nova_blockmigrate.db import session
 from nova_blockmigrate.db.queries import networks
-from nova_blockmigrate.objects import Segment, SegmentKind
+from nova_blockmigrate.objects import Segment, SegmentKind, VifType
 
 _COLUMNS = (
     *("id", "name", "bridge", "cidr", "gateway", "mtu"),
-    *("segment_kind", "segment_id", "physical_network", "port_security"),
+    *("segment_kind", "segment_id", "physical_network", "port_security", "vif_type"),
 )
 _LAST_VLAN, _LAST_VNI = 4094, 2**24 - 1
 
@@ -26,6 +26,12 @@ def add_commands(subparsers: Any) -> None:
     create = verbs.add_parser("create", help="make a network and print its id")
     create.add_argument("--name", required=True)
     create.add_argument("--bridge", default="", help="the bridge that has this name on every host; VLANs and VXLANs have a default")
+    create.add_argument(
+        "--vif-type",
+        choices=[VifType.BRIDGE.value, VifType.OVS.value],
+        default=VifType.BRIDGE.value,
+        help="whose the bridge is: the kernel's, or Open vSwitch's (ovs), which then must be there on every host",
+    )
     carrier = create.add_mutually_exclusive_group()
     carrier.add_argument("--vlan", type=int, help="VLAN tag that carries it on the physical network")
     carrier.add_argument("--vxlan", type=int, help="VXLAN network identifier that carries it between hosts")
@@ -66,6 +72,7 @@ def _create(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
             mtu,
             segment=segment,
             port_security=not arguments.no_port_security,
+            vif_type=VifType(arguments.vif_type),
         )
         print(network.id)
 
@@ -73,8 +80,13 @@ def _create(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
 def segment_of(arguments: argparse.Namespace) -> Segment:
     """What carries the network.
 
-    :raises exceptions.ValidationError: a number is out of range, or a VLAN has no physical network.
+    :raises exceptions.ValidationError: a number is out of range, a VLAN has no physical network, or Open vSwitch carries it.
     """
+    if arguments.vif_type == VifType.OVS and (arguments.vlan, arguments.vxlan, arguments.physical_network) != (None, None, ""):
+        raise exceptions.ValidationError(
+            detail="a bridge of Open vSwitch's is led to the other hosts by its own ports: leave out --vlan, --vxlan and "
+            "--physical-network"
+        )
     if arguments.vlan is not None:
         if not 1 <= arguments.vlan <= _LAST_VLAN:
             raise exceptions.ValidationError(detail=f"--vlan {arguments.vlan}: use 1 to {_LAST_VLAN}")

@@ -13,7 +13,7 @@ from sqlalchemy import orm
 from nova_blockmigrate import exceptions
 from nova_blockmigrate.db.models import Network, Port
 from nova_blockmigrate.db.queries import rows, security_groups
-from nova_blockmigrate.objects import Segment
+from nova_blockmigrate.objects import Segment, VifType
 
 FLAT = Segment()
 
@@ -28,6 +28,7 @@ def create(
     id: str | None = None,
     segment: Segment = FLAT,
     port_security: bool = True,
+    vif_type: VifType = VifType.BRIDGE,
 ) -> Network:
     """
     :raises exceptions.NameInUse:
@@ -43,6 +44,7 @@ def create(
         segment_id=segment.id,
         physical_network=segment.physical_network,
         port_security=port_security,
+        vif_type=vif_type.value,
     )
     try:
         return rows.add(db, network)

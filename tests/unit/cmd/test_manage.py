@@ -81,7 +81,7 @@ def test_networks(run: Manage) -> None:
     assert code == 0
     assert json.loads(run("network", "list", "--json")[1])[0] == {
         "id": id, "name": "n", "bridge": "br0", "cidr": "10.0.0.0/24", "gateway": "10.0.0.254", "mtu": 1500,
-        "segment_kind": "flat", "segment_id": 0, "physical_network": "", "port_security": True,
+        "segment_kind": "flat", "segment_id": 0, "physical_network": "", "port_security": True, "vif_type": "bridge",
     }  # fmt: skip
     assert run("network", "create", "--name", "m", "--bridge", "b", "--cidr", "10.0.0.0/24", "--gateway", "10.1.0.1")[0] == 1
     assert run("network", "create", "--name", "m", "--bridge", "b", "--cidr", "10.0.0.1/24")[0] == 1
@@ -97,12 +97,20 @@ def test_networks_of_segments_have_a_bridge_and_room_for_their_headers(run: Mana
     assert (second["bridge"], second["segment_kind"], second["mtu"]) == ("brx5000", "vxlan", 1450)
 
 
+def test_networks_may_be_on_a_bridge_of_open_vswitch(run: Manage) -> None:
+    assert run("network", "create", "--name", "o", "--cidr", "10.2.0.0/24", "--bridge", "br-int", "--vif-type", "ovs")[0] == 0
+    (shown,) = json.loads(run("network", "list", "--json")[1])
+    assert (shown["bridge"], shown["vif_type"]) == ("br-int", "ovs")
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (("--vlan", "4095", "--physical-network", "p"), "1 to 4094"),
         (("--vlan", "100"), "physical-network"),
         (("--vxlan", "0"), "1 to"),
+        (("--vif-type", "ovs", "--bridge", "br-int", "--vxlan", "5000"), "leave out"),
+        (("--vif-type", "ovs"), "--bridge"),
         ((), "--bridge"),
     ],
 )

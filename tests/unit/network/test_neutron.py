@@ -156,6 +156,20 @@ def test_a_port_on_open_vswitch_is_plugged_there_and_guarded_by_neutron(
     assert client.bind(vif, "compute2").vif.vif_type is VifType.OVS
 
 
+def test_a_hybrid_port_has_a_bridge_of_its_own_and_neutron_says_when_it_is_wired(
+    client: Neutron, service: FakeNeutron, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = {"vif_type": "ovs", "vif_details": {"port_filter": True, "ovs_hybrid_plug": True, "bridge_name": "br-x"}}
+    monkeypatch.setattr(service, "_binding", lambda host, status: FakeNeutron._binding(service, host, status) | bound)
+    wanted = service.add_port(security_groups=["web"], port_security_enabled=True)
+
+    vif = one(client, WantedPort(port_id=wanted)).vif
+
+    assert (vif.vif_type, vif.bridge, vif.switch) == (VifType.OVS_HYBRID, f"qbr{wanted}"[:14], "br-x")
+    assert not vif.port_security, "Neutron's agent guards it"
+    assert client.bind(vif, "compute2").awaited
+
+
 # --- security groups ------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from nova_blockmigrate import attendant
 from nova_blockmigrate.exceptions import NetworkError
-from nova_blockmigrate.network import links, openvswitch, osvif, osvif_helper, osvif_plugin
+from nova_blockmigrate.network import links, osvif_helper, osvif_plugin
 from nova_blockmigrate.network.osvif import OsVif
 from nova_blockmigrate.objects import Vif, VifType
 
@@ -45,15 +46,49 @@ def test_a_process_that_ended_is_started_again(helper: Path) -> None:
     client.close()
 
 
-@pytest.mark.parametrize(("kind", "name"), [(VifType.BRIDGE, "VIFBridge"), (VifType.OVS, "VIFOpenVSwitch")])
-def test_requests_become_os_vifs_objects(kind: VifType, name: str) -> None:
+def built(vif: Vif, uplink: str = "", datapath: str = "") -> Any:
+    """os-vif's object that comes of a request."""
     import os_vif
 
     os_vif.objects.register_all()
-    request = {"plugin": osvif.PLUGINS[kind], "port_id": VIF.port_id, "mac": VIF.mac, "bridge": "br7", "tap": VIF.tap, "mtu": 1450}
-    built = osvif_helper.build(request | {"uplink": "eth1.100"})
-    assert type(built).__name__ == name
-    assert (built.bridge_name, built.network.bridge_interface, built.network.mtu) == ("br7", "eth1.100", 1450)
+    requests: list[dict[str, Any]] = []
+    client = OsVif("compute1")
+    client._attendant = SimpleNamespace(ask=lambda request: requests.append(request) or {"error": ""})  # type: ignore[assignment]
+    client.plug(vif, uplink, datapath)
+    return osvif_helper.build(requests[0])
+
+
+def test_a_request_for_a_linux_bridge_names_its_uplink() -> None:
+    vif = built(dataclasses.replace(VIF, mtu=1450), "eth1.100")
+    assert (type(vif).__name__, vif.plugin) == ("VIFBridge", "blockmigrate_bridge")
+    assert (vif.bridge_name, vif.network.bridge_interface, vif.network.mtu) == ("br7", "eth1.100", 1450)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bridge", "name"), [(VifType.OVS, "br-int", "VIFOpenVSwitch"), (VifType.OVS_HYBRID, "qbr6e783272-31", "VIFBridge")]
+)
+def test_a_request_for_open_vswitch_leaves_its_bridge_as_it_is(kind: VifType, bridge: str, name: str) -> None:
+    vif = built(dataclasses.replace(VIF, vif_type=kind, bridge=bridge, ovs_bridge="br-int"), datapath="netdev")
+    assert (type(vif).__name__, vif.plugin, vif.bridge_name, vif.network.bridge) == (name, "ovs", bridge, "br-int")
+    assert (vif.port_profile.interface_id, vif.port_profile.datapath_type) == (VIF.port_id, "netdev")
+    assert not vif.port_profile.create_port, "libvirt makes the tap and its port"
+
+
+@pytest.mark.parametrize(
+    ("exists", "writable", "connection"), [(True, True, "unix:"), (False, False, "unix:"), (True, False, "tcp:")]
+)
+def test_os_vif_asks_open_vswitch_by_its_socket_where_it_may(
+    monkeypatch: pytest.MonkeyPatch, exists: bool, writable: bool, connection: str
+) -> None:
+    from vif_plug_ovs.ovs import OvsPlugin
+
+    conf = osvif_helper.cfg.ConfigOpts()
+    monkeypatch.setattr(osvif_helper.cfg, "CONF", conf)
+    monkeypatch.setattr(osvif_helper.os.path, "exists", lambda path: exists)
+    monkeypatch.setattr(osvif_helper.os, "access", lambda path, mode: writable)
+    osvif_helper.ask_open_vswitch_by_its_socket()
+    conf.register_opts(OvsPlugin.CONFIG_OPTS, "os_vif_ovs")
+    assert conf.os_vif_ovs.ovsdb_connection.startswith(connection)
 
 
 def test_the_plugin_makes_what_is_missing_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,8 +105,3 @@ def test_the_plugin_makes_what_is_missing_and_no_more(tmp_path: Path, monkeypatc
     assert changes[0][0] == "ip link add name br7 type bridge"
     assert "ip link set dev eth1.7 master br7" in changes[0]
     assert changes[1] == []
-
-
-def test_a_host_without_open_vswitch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvswitch.shutil, "which", lambda name: None)
-    assert "openvswitch-switch" in openvswitch.why_not(VIF)
