@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,13 +58,14 @@ def idle(lab: Any, name: str, number: int, **options: Any) -> Foreign:
     return made
 
 
-def everything(lab: Any) -> dict[str, Any]:
+def everything(lab: Any, host: str = "compute1") -> dict[str, Any]:
     """What the host has of guests, and their definitions."""
-    names = lab.run("compute1", ["virsh", "list", "--all", "--name"]).stdout.split()
+    names = lab.run(host, ["virsh", "list", "--all", "--name"]).stdout.split()
     return {
-        "files": {path: inode for path, (inode, _, _) in foreign.files(lab, "compute1", HOME).items()},
-        "domains": {name: lab.run("compute1", ["virsh", "dumpxml", "--inactive", name]).stdout for name in names},
-        "states": lab.run("compute1", ["virsh", "list", "--all"]).stdout,
+        "files": {path: inode for path, (inode, _, _) in foreign.files(lab, host, HOME).items()},
+        "domains": {name: lab.run(host, ["virsh", "dumpxml", "--inactive", name]).stdout for name in names},
+        "states": lab.run(host, ["virsh", "list", "--all"]).stdout,
+        "devices": sorted(link["ifname"] for link in json.loads(lab.run(host, ["ip", "-j", "link"]).stdout)),
     }
 
 
@@ -97,7 +99,9 @@ def test_a_guest_becomes_a_server_moves_and_is_released(lab: Any, client: Any, g
     assert OVERLAY not in foreign.files(lab, "compute1", HOME)
     assert guest.name in lab.run("compute2", ["virsh", "list", "--all", "--autostart", "--name"]).stdout
 
+    before = everything(lab, "compute2")
     lab.run("controller", ["nova-blockmigrate-manage", "release", guest.name])
+    assert everything(lab, "compute2") == before
     assert client.request("GET", "/servers?all_tenants=1")["servers"] == []
     assert ledger_of(lab, "compute2", guest.uuid) == ""
     assert guest.guest.status()["boot_id"] == boot_id

@@ -1,4 +1,6 @@
-"""Hosts that encrypt with QEMU's TLS: certificates that QEMU would refuse are found, and a clock that is behind, too."""
+"""Hosts that encrypt with QEMU's TLS: certificates that QEMU would refuse are found, and a clock that is behind, too; a guest
+moves, and the base that only its source has.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ from typing import Any
 
 import pki
 import pytest
-from worlds import DESTINATION, SOURCE, configured, findings, results, told
+from worlds import DESTINATION, INSTANCES, SOURCE, configured, findings, results, sh, told
 
+from labkit import foreign, guest, scenario
 from labkit.commands import run
 from labkit.lab import Lab
 
@@ -100,3 +103,22 @@ def test_a_good_pair_over_tls_passes_and_a_clock_that_is_behind_is_told(lab: Lab
     assert found["tls"]["found"] == "4 certificates are valid"
     assert "compute2 is 60" in found["clocks"]["found"] and "behind" in found["clocks"]["found"]
     assert "GnuTLS" in found["versions"]["found"]
+
+
+@pytest.mark.usefixtures("encrypting")
+def test_a_guest_and_its_base_move_over_tls(lab: Lab, client: Any, boot: Callable[..., Any]) -> None:
+    for host in HOSTS:
+        pki.equip(of(lab, host), AUTHORITY, host)
+    booted = boot(name="encrypted")
+    before = booted.guest.status()
+    image, bases = foreign.image_path(lab), f"{INSTANCES}/_base"
+    with sh(lab, DESTINATION, f"rm -f {bases}/*; mv {image} {image}.gone", f"mv {image}.gone {image}"):
+        lab.nova("live-migration", "--block-migrate", booted.name, DESTINATION)
+        ended = scenario.wait_for_end(client, booted.id, 120)
+
+    assert ended["status"] == "completed", scenario.reasons(client, booted.id)
+    (base,) = foreign.files(lab, DESTINATION, bases)
+    sums = {lab.run(host, ["sha256sum", base]).stdout.split()[0] for host in HOSTS}
+    assert len(sums) == 1, "it was brought whole"
+    assert guest.uptime_went_on(before, booted.guest.wait())
+    assert booted.guest.verify().is_whole

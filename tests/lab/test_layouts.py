@@ -19,6 +19,8 @@ SINGLE = f"{HOME}-single"
 BASES = "/var/lib/nova/instances/_base"
 LEDGER = "/var/lib/nova-blockmigrate/ledger"
 NVRAM = f"{SINGLE}/vars.fd"
+CRAWLING_MBIT_S = 40
+"""So memory takes long enough to be broken off."""
 CREATE = "qemu-img create -q -f qcow2"
 TOP_OPTIONS = "cluster_size=128k,lazy_refcounts=on,extended_l2=on,refcount_bits=8"
 MAKE = f"""
@@ -220,7 +222,8 @@ def test_a_base_with_the_right_name_and_other_bytes_is_never_used(lab: Any, clie
 
 
 def test_firmware_variables_kernel_and_ramdisk_come_along(lab: Any, client: Any) -> None:
-    """A guest with UEFI: what its firmware has written into its variables is at the destination, and no more at the source."""
+    """A guest with UEFI: what its firmware has written into its variables is at the destination, and no more at the source; of
+    none of it anything is left where it could not go."""
     code, template = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
     kernel = next(CACHE.glob("guest/**/vmlinuz"))
     shell(lab, "compute1", f"mkdir -p {SINGLE}; cp {kernel} {SINGLE}/kernel; head -c 3000000 /dev/urandom > {SINGLE}/initrd")
@@ -234,6 +237,20 @@ def test_firmware_variables_kernel_and_ramdisk_come_along(lab: Any, client: Any)
     lab.nova("pause", made.uuid)  # (so that it writes no more)
     scenario.wait_for_status(client, made.uuid, "PAUSED", 30)
     expected = sums(lab, "compute1", [NVRAM, f"{SINGLE}/kernel", f"{SINGLE}/initrd"])
+
+    at_source, there = (foreign.files(lab, host, SINGLE) for host in HOSTS)
+    lab.limit_rate("compute1", CRAWLING_MBIT_S)
+    try:
+        lab.nova("live-migration", "--block-migrate", made.uuid, "compute2")
+        arrived = lab.root("compute2") / f"run/libvirt/qemu/{made.name}.pid"
+        wait_until(arrived.exists, 90, "the destination has everything but memory")
+        shell(lab, "compute2", f"kill -9 $(cat /run/libvirt/qemu/{made.name}.pid)")
+        assert scenario.wait_for_end(client, made.uuid, 60)["status"] == "failed"
+    finally:
+        lab.limit_rate("compute1", None)
+    scenario.wait_for_status(client, made.uuid, "PAUSED", 30)
+    wait_until(lambda: foreign.files(lab, "compute2", SINGLE) == there, 30, "nothing of it is left on the destination")
+    assert foreign.files(lab, "compute1", SINGLE) == at_source
 
     assert move(lab, client, made.uuid, "compute2")["status"] == "completed"
 
