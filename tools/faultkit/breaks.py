@@ -1,7 +1,7 @@
 """The ways to break something, each with its way back. Values: a case names them, the stage does them.
 
 `before` makes ready what must be there before the migration; `do` breaks; `undo` brings the part back; `after` tidies up when
-the case was judged.
+the case was judged. Those of disks are in `disks.py`.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faultkit.stage import CONNECTION_ERRORS, HOSTS, Stage
-from faultkit.world import query
+from faultkit.stage import CONNECTION_ERRORS, Stage
+from faultkit.world import query, sqlite_file
 from labkit import machine, services
 from labkit.commands import wait_until
 from labkit.errors import LabError
@@ -231,49 +231,13 @@ class LockDatabase(Break):
         return "lock the SQLite database"
 
     def do(self, stage: Stage) -> None:
-        path = stage.lab.layout.controller.folder / "state/nova-blockmigrate.sqlite"
-        connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+        connection = sqlite3.connect(sqlite_file(stage), timeout=10, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
         _locks.append(connection)
 
     def undo(self, stage: Stage) -> None:
         while _locks:
             _locks.pop().close()
-
-
-@dataclass(frozen=True)
-class FillDisk(Break):
-    """A host's instances lie on a small file system, which is filled to the last byte."""
-
-    role: str = "destination"
-    room_mib: int = 220
-    """Enough for the checks to let the guest in."""
-
-    def __str__(self) -> str:
-        return f"fill {self.role}'s disk"
-
-    def prepare_stage(self, stage: Stage) -> None:
-        if self.role == "source":
-            stage.drop_guest()
-            self._mount(stage, HOSTS[0])
-
-    def before(self, stage: Stage) -> None:
-        if self.role == "destination":
-            self._mount(stage, stage.destination)
-
-    def _mount(self, stage: Stage, host: str) -> None:
-        stage.lab.run(host, ["mount", "-t", "tmpfs", "-o", f"size={self.room_mib}m", "faults", INSTANCES])
-
-    def do(self, stage: Stage) -> None:
-        stage.lab.run(stage.host(self.role), ["sh", "-c", f"cat /dev/zero > {INSTANCES}/ballast"], check=False)
-
-    def undo(self, stage: Stage) -> None:
-        stage.lab.run(stage.host(self.role), ["rm", "-f", f"{INSTANCES}/ballast"])
-
-    def after(self, stage: Stage) -> None:
-        if self.role == "source":
-            stage.drop_guest()
-        stage.lab.run(stage.host(self.role), ["umount", "-l", INSTANCES])
 
 
 @dataclass(frozen=True)

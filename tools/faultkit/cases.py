@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from faultkit.breaks import (
     Break,
     Crash,
-    FillDisk,
     ForgetBases,
     Freeze,
     FreezeOwner,
@@ -25,6 +24,7 @@ from faultkit.breaks import (
     Wish,
 )
 from faultkit.checker import CANCELLED, COMPLETED, ERROR, FAILED, Expected
+from faultkit.disks import FailDisk, FillDisk
 from faultkit.guests import ADOPTED, PLAIN, WITH_VOLUME
 
 FAILS = Expected((FAILED,))
@@ -36,6 +36,7 @@ STOPPED = Expected((ERROR, FAILED, COMPLETED))
 CAUSE = Kill("destination qemu")
 """What sends a migration back."""
 CONTROL = Expected(control_plane_only=True)
+IO_ERROR = "input/output error"
 
 
 @dataclass(frozen=True)
@@ -399,6 +400,11 @@ GUESTS = (
     Case("destination's disk is full when it prepares", "prepare.claimed", (FillDisk(),), 5, Expected((FAILED,), reason="space")),
 )
 
+DISKS = (
+    Case("source's disk fails in mid-copy", "", (FailDisk("source"),), 5, Expected((FAILED,), write_errors=True)),
+    Case("destination's disk fails in mid-copy", "", (FailDisk(),), 5, Expected((FAILED,), reason=IO_ERROR)),
+)
+
 OTHER_GUESTS = (
     *with_guest(
         WITH_VOLUME,
@@ -435,5 +441,15 @@ POSTGRESQL = tuple(
     )
 )
 
-CASES = (*CONTROL_PLANE, *SOURCE_COMPUTE, *DESTINATION_COMPUTE, *HYPERVISORS, *NETWORKS, *GUESTS, *OTHER_GUESTS, *POSTGRESQL)
+CASES = (
+    *CONTROL_PLANE,
+    *SOURCE_COMPUTE,
+    *DESTINATION_COMPUTE,
+    *HYPERVISORS,
+    *NETWORKS,
+    *GUESTS,
+    *DISKS,
+    *OTHER_GUESTS,
+    *POSTGRESQL,
+)
 """Those on another database last: each change of it is another laboratory."""

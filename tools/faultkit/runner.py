@@ -1,5 +1,6 @@
 """Plays one case: a migration stopped at its point, something broken there, everything mended, and the world judged."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -101,7 +102,7 @@ def play_once(stage: Stage, case: Case) -> Result:
             stage.heal()
             for each in case.breaks:
                 each.after(stage)
-    except (LabError, *CONNECTION_ERRORS) as error:
+    except (LabError, sqlite3.Error, *CONNECTION_ERRORS) as error:
         result.trouble = f"{type(error).__name__}: {error}"
     if result.held and not (case.expected.same_boot and case.expected.answers and case.expected.power == "ACTIVE"):
         stage.drop_guest()
@@ -197,7 +198,7 @@ def _settle(stage: Stage, case: Case, setting: Setting, result: Result, back_at:
             found = checker.judge(seen, setting, case.expected)
             result.ended = seen.database.migration
             result.on = "destination" if seen.database.host == setting.destination else "source"
-        except (*CONNECTION_ERRORS, LabError) as error:
+        except (*CONNECTION_ERRORS, LabError, sqlite3.Error) as error:
             found = [Violation(5, f"the system cannot be asked: {error}")]
         result.seconds = time.monotonic() - back_at
         if not found or time.monotonic() > deadline:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from faultkit.guests import AdoptedServer
@@ -168,7 +169,9 @@ def _debris(stage: Stage, host: str) -> list[str]:
 
 
 def _is_mounted_over(stage: Stage, host: str) -> bool:
-    return f"faults {INSTANCES} tmpfs" in (stage.lab.root(host).parent / "mounts").read_text()
+    """The folder of instances is a mount of the laboratory's; a second one there is a case's."""
+    mounts = (stage.lab.root(host).parent / "mounts").read_text().splitlines()
+    return sum(line.split()[1] == INSTANCES for line in mounts) > 1
 
 
 # --- the volume -----------------------------------------------------------------------------------------------------------
@@ -225,6 +228,10 @@ def query(stage: Stage, sql: str) -> list[tuple[Any, ...]]:
     """Rows straight from the database; PostgreSQL's as text, NULL as an empty one."""
     if stage.options.own_postgresql:
         return list(postgres.query(stage.lab.layout, sql))
-    path = stage.lab.layout.controller.folder / "state/nova-blockmigrate.sqlite"
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
+    with contextlib.closing(sqlite3.connect(f"file:{sqlite_file(stage)}?mode=ro", uri=True, timeout=10)) as connection:
         return connection.execute(sql).fetchall()
+
+
+def sqlite_file(stage: Stage) -> Path:
+    """The database, as seen from outside."""
+    return stage.lab.layout.controller.folder / "state/nova-blockmigrate.sqlite"
