@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,24 +14,16 @@ from labkit.commands import wait_until
 Port = dict[str, Any]
 
 
-@pytest.fixture
-def make_port(cloud: Cloud) -> Iterator[Callable[[int], Port]]:
-    """Ports go after the test; those that Nova was given stay with it, and servers go first."""
-    made: list[Port] = []
-
-    def make(number: int) -> Port:
-        made.append(neutron.make_port(cloud.lab.layout, seed.token_of(cloud.lab.layout), number, port_security_enabled=False))
-        return made[-1]
-
-    yield make
+@pytest.fixture(autouse=True)
+def no_port_stays(cloud: Cloud) -> Iterator[None]:
+    yield
     cloud.mend()
     cloud.delete_all()
-    for port in made:
-        ask(cloud, "DELETE", port)
+    cloud.delete_ports()
 
 
-def ask(cloud: Cloud, method: str, port: Port) -> Any:
-    return neutron.ask(cloud.lab.layout, seed.token_of(cloud.lab.layout), method, f"/ports/{port['id']}")
+def status(cloud: Cloud, port: Port) -> Any:
+    return neutron.ask(cloud.lab.layout, seed.token_of(cloud.lab.layout), "GET", f"/ports/{port['id']}")["port"]["status"]
 
 
 def bindings(cloud: Cloud, port: Port) -> dict[str, str]:
@@ -50,8 +42,8 @@ def expect_reachable(cloud: Cloud, port: Port) -> None:
     )
 
 
-def test_port_goes_with_its_server(cloud: Cloud, make_port: Callable[[int], Port]) -> None:
-    port = make_port(60)
+def test_port_goes_with_its_server(cloud: Cloud) -> None:
+    port = cloud.make_port(60)
     server = cloud.boot(networks=[{"port": port["id"]}])
     expect_reachable(cloud, port)
     assert bindings(cloud, port) == {SOURCE: "ACTIVE"}
@@ -65,12 +57,12 @@ def test_port_goes_with_its_server(cloud: Cloud, make_port: Callable[[int], Port
     assert on_the_way == {SOURCE: "ACTIVE", DESTINATION: "INACTIVE"}
     assert bindings(cloud, port) == {DESTINATION: "ACTIVE"}
     assert hosts_with_device(cloud, port) == [DESTINATION]
-    wait_until(lambda: ask(cloud, "GET", port)["port"]["status"] == "ACTIVE", PATIENCE_S, "Neutron holds the port for wired")
+    wait_until(lambda: status(cloud, port) == "ACTIVE", PATIENCE_S, "Neutron holds the port for wired")
     expect_reachable(cloud, port)
 
 
-def test_port_stays_with_a_server_that_stays(cloud: Cloud, make_port: Callable[[int], Port]) -> None:
-    port = make_port(61)
+def test_port_stays_with_a_server_that_stays(cloud: Cloud) -> None:
+    port = cloud.make_port(61)
     server = cloud.boot(networks=[{"port": port["id"]}])
     migration = cloud.copy_slowly(server)
 
@@ -82,8 +74,8 @@ def test_port_stays_with_a_server_that_stays(cloud: Cloud, make_port: Callable[[
     expect_reachable(cloud, port)
 
 
-def test_neutron_that_is_away_at_the_switch_hears_of_it_later(cloud: Cloud, make_port: Callable[[int], Port]) -> None:
-    port = make_port(62)
+def test_neutron_that_is_away_at_the_switch_hears_of_it_later(cloud: Cloud) -> None:
+    port = cloud.make_port(62)
     server = cloud.boot(networks=[{"port": port["id"]}])
     migration = cloud.copy_slowly(server)
 

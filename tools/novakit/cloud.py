@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from labkit import machine, nova, postgres, rabbitmq, scenario, seed
+from labkit import machine, neutron, nova, postgres, rabbitmq, scenario, seed
 from labkit.commands import wait_until
 from labkit.errors import LabError
-from labkit.guest import verify_records
+from labkit.guest import Guest, verify_records
 from labkit.layout import INSTANCES
 
 HOSTS = ("compute1", "compute2")
@@ -119,6 +119,22 @@ class Cloud:
         self._servers.append(server)
         wait_until(lambda: self.records(server, host).last > 0, PATIENCE_S, "the guest writes records", interval_s=1)
         return server
+
+    def make_port(self, number: int) -> dict[str, Any]:
+        """Of Neutron's network; `number` is the last part of its address."""
+        token = seed.token_of(self.lab.layout)
+        return neutron.make_port(self.lab.layout, token, number, port_security_enabled=False)
+
+    def delete_ports(self) -> None:
+        """All that there are: those that were given to a server stay when it is deleted."""
+        token = seed.token_of(self.lab.layout)
+        for port in neutron.ask(self.lab.layout, token, "GET", "/ports")["ports"]:
+            neutron.ask(self.lab.layout, token, "DELETE", f"/ports/{port['id']}")
+
+    def guest(self, server: Server) -> Guest:
+        """The agent in the guest of a server that has a network."""
+        (addresses,) = self.show(server)["addresses"].values()
+        return Guest(addresses[0]["addr"], self.lab.inside_network)
 
     def wait_for(self, server_id: str, status: str) -> None:
         def reached() -> bool:

@@ -25,6 +25,8 @@ UNCHANGED_S = 45.0
 destinations were not told."""
 LOOK_INTERVAL_S = 2.0
 SAMPLE_INTERVAL_S = 0.02
+PORT = 70
+"""The last part of the guest's address, in cases that need one."""
 ABSENT = (OSError, LabError, http.client.HTTPException, ValueError)
 
 
@@ -48,7 +50,7 @@ class Result:
 def play(cloud: Cloud, case: Case) -> Result:
     result = Result(case.name)
     try:
-        server = cloud.boot()
+        server = cloud.boot(networks=[{"port": cloud.make_port(PORT)["id"]}] if case.on_network else None)
         sampler = Sampler(cloud.lab, server.domain, SAMPLE_INTERVAL_S).start()
         try:
             before = cloud.records(server, SOURCE).last
@@ -102,6 +104,7 @@ def clear(cloud: Cloud, by_force: bool) -> None:
             cloud.request("POST", f"/servers/{one['id']}/action", {"os-resetState": {"state": "active"}})
         cloud.request("DELETE", f"/servers/{one['id']}")
     wait_until(lambda: not cloud.request("GET", "/servers?all_tenants=1")["servers"], 90, "servers are deleted", interval_s=1)
+    cloud.delete_ports()
     if not by_force:
         return
     for consumer in consumers:
