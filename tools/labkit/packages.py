@@ -38,6 +38,7 @@ PACKAGES = (
     "mtools",
     "dosfstools",
     "fdisk",
+    "eatmydata",
     "cpio",
     "kmod",
     "rabbitmq-server",
