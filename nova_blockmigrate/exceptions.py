@@ -215,6 +215,14 @@ class MigrationAborted(Conflict):
 # --- hosts -----------------------------------------------------------------------------------------------------------
 
 
+class WritesLost(BlockMigrateError):
+    template = (
+        "{host} could not bring {path} to its disk: {reason}. What was written may be lost, and asking the kernel again would not "
+        "show that, so the source keeps the guest's disks. See what is wrong with the disk, check the guest's data, and restart "
+        "nova-blockmigrate-compute on {host}: it asks once more then."
+    )
+
+
 class HypervisorError(BlockMigrateError):
     template = "The hypervisor refused to {action}: {reason}"
 

@@ -81,6 +81,8 @@ class MigrationJobs:
         self._controls: dict[str, TransferControl] = {}
         self._claiming = threading.Lock()
         self._preparations = Preparations()
+        self._writes_lost: dict[str, exceptions.WritesLost] = {}
+        """By migration: of guests that came, and whose disks are not known to be whole. A person restarts the service then."""
         self.watcher = ArrivalWatcher(driver, records, Conductors(conf, host).say_it_goes_on)
 
     def run(self, context: RequestContext, job: str, plan: MigrationPlan, arguments: Primitive) -> Any:
@@ -189,11 +191,20 @@ class MigrationJobs:
 
     def finish_destination(self, context: RequestContext, plan: MigrationPlan) -> Primitive:
         """The guest runs here to stay: see that it does, and that its disks are safe; {"progress": the transfer's final
-        TransferProgress, or None}."""
+        TransferProgress, or None}.
+
+        :raises WritesLost: they are not; said again whenever it is asked, as long as this service runs.
+        """
+        if (lost := self._writes_lost.get(plan.migration_uuid)) is not None:
+            raise exceptions.WritesLost(lost.message)
         self._take_over_connections(context, plan)
         record = self._records.get(plan.migration_uuid)
         autostart = bool(record and (record.kept(GUEST) or {}).get("autostart"))
-        progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan, autostart)
+        try:
+            progress = concurrency.run_native(self._driver.post_live_migration_at_destination, plan, autostart)
+        except exceptions.WritesLost as error:
+            self._writes_lost[plan.migration_uuid] = error
+            raise
         self._ports.arrive(plan, record)
         self._records.settle(plan)
         self._preparations.forget(plan.migration_uuid)

@@ -10,6 +10,7 @@ from typing import Any
 
 import libvirt
 
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.network.plumbing import Plumbing
 from nova_blockmigrate.objects import Copy, MigrationPlan, Observation, PowerState, TransferOutcome, TransferProgress, Verdict
 from nova_blockmigrate.threads import in_parallel
@@ -30,6 +31,7 @@ def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan, autostart: bo
     QEMU has announced the guest's MAC by itself when it had received everything; frames are lost, so it is said again here.
 
     :raises GuestNotFound: libvirt does not have it.
+    :raises WritesLost: a disk of it may lack what was written. To be asked again is no proof that it does not.
     """
     plumbing.announce(plan.server.vifs)
     plumbing.refresh({plan.server.uuid: plan.server.vifs})  # groups may have changed while it was on its way
@@ -47,8 +49,16 @@ def settle_in(host: Host, plumbing: Plumbing, plan: MigrationPlan, autostart: bo
     facts = DomainFacts(xml)
     written = [disk.path for disk in facts.disks if disk.source_type == "file" and disk.path and not disk.readonly]
     written += [path for path in facts.nvram[:1] if path]
-    in_parallel([functools.partial(disks.flush, [path]) for path in written])
+    in_parallel([functools.partial(_flush, host, path) for path in written])
     return _final_figures(domain)
+
+
+def _flush(host: Host, path: str) -> None:
+    """The kernel tells of writes that failed once; it forgets them then, and the next fsync(2) succeeds (see its man page)."""
+    try:
+        disks.flush([path])
+    except OSError as error:
+        raise exceptions.WritesLost(host=host.name, path=path, reason=error.strerror or str(error)) from error
 
 
 def complete(

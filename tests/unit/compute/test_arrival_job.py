@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.compute.ledger import Records
 from nova_blockmigrate.compute.migration import DESTINATION, MigrationJobs
 from nova_blockmigrate.compute.ports import Ports
@@ -56,3 +57,27 @@ def test_what_an_older_version_wrote_down_of_a_guest_says_nothing_of_boots(tmp_p
         service_context(), PLAN
     )
     assert driver.starts_at_boot == [False]
+
+
+def test_a_guest_whose_disks_may_lack_writes_is_not_finished_by_asking_again(tmp_path: pathlib.Path) -> None:
+    """The second fsync(2) after an error succeeds, and the source's disks would go."""
+    conf, records = cfg.ConfigOpts(), Records(tmp_path)
+    records.open(PLAN, DESTINATION).keep(GUEST, to_primitive(DESCRIBED))
+
+    class FailingOnce(Driver):
+        def post_live_migration_at_destination(self, plan: MigrationPlan, autostart: bool) -> None:
+            super().post_live_migration_at_destination(plan, autostart)
+            if len(self.starts_at_boot) == 1:
+                raise exceptions.WritesLost(host="destination", path="/disk", reason="Input/output error")
+
+    acting: Any = FailingOnce()
+    peers: Any = None
+    jobs = MigrationJobs(conf, "destination", acting, records, peers, Ports(conf, Embedded(conf)))
+    for _ in range(2):
+        with pytest.raises(exceptions.WritesLost, match="could not bring /disk to its disk: Input/output error"):
+            jobs.finish_destination(service_context(), PLAN)
+    assert list(records.all()) == [PLAN.migration_uuid]
+
+    restarted = MigrationJobs(conf, "destination", acting, records, peers, Ports(conf, Embedded(conf)))
+    restarted.finish_destination(service_context(), PLAN)
+    assert records.all() == {}

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import pathlib
 from typing import Any
 
 import libvirt
+import pytest
 
+from nova_blockmigrate import exceptions
 from nova_blockmigrate.objects import MigrationPlan, Server, Vif
 from nova_blockmigrate.virt.libvirt import arrival
 
@@ -32,6 +37,8 @@ class Domain:
 
 
 class Host:
+    name = "compute2"
+
     def domain(self, uuid: str, name: str) -> Domain:
         return Domain()
 
@@ -62,3 +69,17 @@ def test_interfaces_that_an_administrator_made_are_announced_like_ours() -> None
         ("52:54:00:00:00:02", "vnet3", "br0", ""),
         ("52:54:00:00:00:03", "macvtap0", "", "eth1"),
     ]
+
+
+def test_a_disk_that_lost_writes_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    disk = tmp_path / "disk"
+    disk.touch()
+    xml = f"<domain><os/><devices><disk type='file'><source file='{disk}'/><target dev='vda'/></disk></devices></domain>"
+    monkeypatch.setattr(Domain, "XMLDesc", lambda *_: xml)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(exceptions.WritesLost, match=f"compute2 could not bring {disk} to its disk: Input/output error"):
+        arrival.settle_in(Host(), Plumbing(), PLAN, autostart=False)  # type: ignore[arg-type]
