@@ -24,7 +24,7 @@ from faultkit.breaks import (
     Wish,
 )
 from faultkit.checker import CANCELLED, COMPLETED, ERROR, FAILED, Expected
-from faultkit.disks import FailDisk, FillDisk
+from faultkit.disks import CloseDisk, FailDisk, FillDatabase, FillDisk, FillPostgresql, ledger_of
 from faultkit.guests import ADOPTED, PLAIN, WITH_VOLUME
 
 FAILS = Expected((FAILED,))
@@ -36,6 +36,7 @@ STOPPED = Expected((ERROR, FAILED, COMPLETED))
 CAUSE = Kill("destination qemu")
 """What sends a migration back."""
 CONTROL = Expected(control_plane_only=True)
+NO_ROOM = Expected((FAILED,), reason="no space left")
 IO_ERROR = "input/output error"
 
 
@@ -403,6 +404,26 @@ GUESTS = (
 DISKS = (
     Case("source's disk fails in mid-copy", "", (FailDisk("source"),), 5, Expected((FAILED,), write_errors=True)),
     Case("destination's disk fails in mid-copy", "", (FailDisk(),), 5, Expected((FAILED,), reason=IO_ERROR)),
+    Case(
+        "destination's disk gets read-only when it prepares",
+        "prepare.claimed",
+        (CloseDisk(),),
+        5,
+        Expected((FAILED,), reason="read-only file system"),
+    ),
+    Case(
+        "source's disk is full, and its guest writes",
+        "",
+        (FillDisk("source", guest_writes=True),),
+        5,
+        moves_meanwhile=True,
+    ),
+    Case("database's disk fills up in mid-copy", "", (FillDatabase(),), 20, CONTROL, moves_meanwhile=True),
+    Case("database's disk is full after the handover", "transfer.kept", (FillDatabase(),), 10, CONTROL),
+    Case("destination's ledger is on a full disk", "prepare_destination.begin", (ledger_of("destination"),), 10, NO_ROOM),
+    Case("destination's ledger fills up while it prepares", "ledger.file.listed", (ledger_of("destination"),), 10, EITHER),
+    Case("source's ledger is on a full disk", "transfer.begin", (ledger_of("source"),), 10, NO_ROOM),
+    Case("source's ledger fills up at the switch", "transfer.source_paused", (ledger_of("source"),), 5, CONTROL),
 )
 
 OTHER_GUESTS = (
@@ -436,6 +457,7 @@ POSTGRESQL = tuple(
         Case("postgresql killed before the record", "conductor.transfer.done", (Kill("postgresql"),), 5, CONTROL),
         Case("postgresql killed while cleaning", "conductor.clean_source.done", (Kill("postgresql"),), 5, CONTROL),
         Case("postgresql killed in a roll back", "conductor.undone", (Kill("postgresql"),), 5, FAILS, cause=CAUSE),
+        Case("postgresql's disk fills up in mid-copy", "", (FillPostgresql(),), 20, CONTROL, moves_meanwhile=True),
         Case("conductor killed, on postgresql", "", (Kill("conductor"),), 2, CONTROL),
         Case("one of two conductors dies for good, on postgresql", "", (KillOwner(),), 0, CONTROL),
     )
