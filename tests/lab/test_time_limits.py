@@ -23,7 +23,7 @@ def test_a_transfer_beyond_its_limit_fails_and_says_so(lab: Any, client: Any, bo
         server.guest.write_payload(PAYLOAD_MIB)
         before = server.guest.status()
 
-        begin(lab, client, server, DESTINATION)
+        lab.nova("live-migration", "--block-migrate", server.name, DESTINATION)  # (two seconds are too short to be sure to see it)
         ended = scenario.wait_for_end(client, server.id, 60)
 
         assert ended["status"] == "failed"
