@@ -170,6 +170,7 @@ class MigrationJobs:
                 self._records.close(plan.migration_uuid)
                 LOG.info("%s destination released", plan.label)
         self._preparations.forget(plan.migration_uuid)
+        self._writes_lost.pop(plan.migration_uuid, None)
 
     def _refuse_if_it_comes_again(self, plan: MigrationPlan) -> None:
         """What an earlier migration left must not be cleared by taking the guest from a later one."""

@@ -17,11 +17,8 @@ from nova_blockmigrate.concurrency import native
 from nova_blockmigrate.exceptions import HypervisorError
 from nova_blockmigrate.objects import (
     Copy,
-    GuestDescription,
-    MigrationPlan,
     Observation,
     PowerState,
-    Server,
     TransferOutcome,
     Verdict,
 )
@@ -29,18 +26,12 @@ from nova_blockmigrate.virt.libvirt import arrival, inspect_host, post_copy, qem
 from nova_blockmigrate.virt.libvirt.host import Host
 from nova_blockmigrate.virt.libvirt.observe import classify
 from nova_blockmigrate.virt.libvirt.settle import Settlement, Situation
+from tests.unit.virt.hosts import CRASHED, GUEST, PAUSED_BY_MIGRATION, PLAN, RUNNING, UUID
 
-UUID = "6e783272-31b5-4fdc-8828-2b8892daab39"
-SERVER = Server(UUID, "by-hand", "by-hand", 256, 1, 1, None)
-PLAN = MigrationPlan(1, "0b0a9b3e-5f0f-4a8e-8f0b-3d8f0e5a7c11", SERVER, "compute1", "compute2", True)
-GUEST = GuestDescription(UUID, "by-hand", PowerState.RUNNING, 256, 1, (), True, "<domain/>")
-RUNNING = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED)
-PAUSED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 HALF = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY)
 BROKEN = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
 HALF_THERE = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
 BROKEN_THERE = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
-DIED = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
 SILENT = "no answer"
 
 
@@ -53,7 +44,7 @@ class Domain:
         self.done: list[str] = []
 
     def name(self) -> str:
-        return "by-hand"
+        return "instance-1"
 
     def state(self) -> list[int]:
         return list(self.present)
@@ -238,7 +229,7 @@ def settlement(
     monkeypatch.setattr(settle, "observe", observe)
     monkeypatch.setattr(qemu_log, "was_migrated", lambda _name: False)
     journal = Records(tmp_path).open(PLAN, "source")
-    situation = Situation(source, destination, UUID, "by-hand", GUEST, journal, destination_is_dead=destination_is_dead)
+    situation = Situation(source, destination, UUID, "instance-1", GUEST, journal, destination_is_dead=destination_is_dead)
     return Settlement(dataclasses.replace(situation, stream=stream_of(source), destination_xml="<domain there/>"))
 
 
@@ -269,7 +260,7 @@ def test_a_guest_that_loses_the_half_with_its_memory_is_given_up_at_the_destinat
 def test_a_half_that_waits_for_a_page_for_ever_is_given_up_though_its_libvirt_has_not_heard_so(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, destination = HostWith("compute1", Domain(DIED)), HostWith("compute2", Domain(HALF_THERE))
+    source, destination = HostWith("compute1", Domain(CRASHED)), HostWith("compute2", Domain(HALF_THERE))
     assert destination.has is not None
     destination.has.stream = SILENT
     outcome = settlement(tmp_path, source, destination, monkeypatch).reach()
@@ -281,7 +272,7 @@ def test_a_half_that_waits_for_a_page_for_ever_is_given_up_though_its_libvirt_ha
 def test_a_half_whose_qemu_has_not_given_up_is_left_alone(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, stream: str
 ) -> None:
-    source, destination = HostWith("compute1", Domain(DIED)), HostWith("compute2", Domain(HALF_THERE))
+    source, destination = HostWith("compute1", Domain(CRASHED)), HostWith("compute2", Domain(HALF_THERE))
     assert destination.has is not None
     destination.has.stream = stream
     monkeypatch.setattr(settle, "PATIENCE_S", 0.0)
@@ -335,7 +326,7 @@ def test_a_broken_stream_is_told_and_looked_at_again(tmp_path: pathlib.Path, mon
     assert "no route to host" in outcome.reason
 
 
-@pytest.mark.parametrize("source_state", [HALF, PAUSED], ids=["half moved", "moved"])
+@pytest.mark.parametrize("source_state", [HALF, PAUSED_BY_MIGRATION], ids=["half moved", "moved"])
 def test_an_operators_word_brings_no_guest_back_that_ran_at_its_destination(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, source_state: tuple[int, int]
 ) -> None:
@@ -414,7 +405,7 @@ def test_the_destination_gives_a_half_up_whose_source_is_dead(monkeypatch: pytes
 
 
 def test_the_destination_gives_a_half_up_that_waits_for_a_page_of_a_dead_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome, done = complete(monkeypatch, DIED, HALF_THERE, stream=SILENT)
+    outcome, done = complete(monkeypatch, CRASHED, HALF_THERE, stream=SILENT)
     assert (outcome.verdict, outcome.power_state, done) == (Verdict.HANDED_OVER, PowerState.CRASHED, ["destroy"])
 
 

@@ -49,7 +49,7 @@ class BridgeAgent:
             try:
                 self._report()
                 self._look()
-            except Exception:
+            except Exception:  # whatever Neutron, its broker or a device of the host did: an agent looks again
                 LOG.exception("Neutron was not told")
                 time.sleep(1)
             time.sleep(LOOK_S)
